@@ -18,7 +18,9 @@ pub const EPC_MAX: usize = 62;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
     /// Not a seal identity.
-    #[error("`{0}` is no seal number: write MAKER-NUMBER in capitals, digits and dashes, at most {SEAL_ID_MAX} characters, e.g. JT-8000620011")]
+    #[error(
+        "`{0}` is no seal number: write MAKER-NUMBER in capitals, digits and dashes, at most {SEAL_ID_MAX} characters, e.g. JT-8000620011"
+    )]
     Seal(String),
     /// Not a reader identity.
     #[error("`{0}` is no reader name: write lower-case letters, digits and dashes, at most {READER_ID_MAX} characters, e.g. gate-in-1")]
