@@ -1,1 +1,4 @@
-//! scaffold
+//! The gate: what happens at it, kept where nothing is lost.
+
+pub mod event;
+pub mod journal;

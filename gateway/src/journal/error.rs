@@ -1,0 +1,115 @@
+//! What can go wrong with the journal, and what to do about it.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::event::Source;
+
+/// The journal did not do what was asked. Cheap to copy: one failed commit answers everybody who waited for it.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum JournalError {
+    /// The directory or the lock file cannot be used.
+    #[error("{path} cannot be used: let the user of the daemon own this directory and be able to write there", path = path.display())]
+    Place {
+        /// Which file or directory.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: Arc<io::Error>,
+    },
+    /// Another process has this journal open.
+    #[error("the journal in {dir} is open in another process ({holder}): stop that one first, one journal has one writer", dir = dir.display())]
+    InUse {
+        /// Directory of the journal.
+        dir: PathBuf,
+        /// `pid 4711`, or `of unknown pid`.
+        holder: String,
+    },
+    /// Written by a later version.
+    #[error(
+        "the journal {path} has schema {found} and this version knows {known}: install the newer version again; nothing was changed",
+        path = path.display()
+    )]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// Schema found.
+        found: i64,
+        /// Schema this version writes.
+        known: i64,
+    },
+    /// Written by another gate.
+    #[error(
+        "the journal {path} belongs to the gate {found} and this gate is {expected}: correct `site` and `gate` in the configuration, \
+         or move that journal away; nothing was changed",
+        path = path.display()
+    )]
+    OtherGate {
+        /// The database.
+        path: PathBuf,
+        /// The gate it belongs to.
+        found: String,
+        /// The gate that wanted to open it.
+        expected: Source,
+    },
+    /// There is none here.
+    #[error("there is no journal in {dir}: give the state directory of the daemon (as in its configuration), or start the daemon once", dir = dir.display())]
+    Missing {
+        /// The directory looked in.
+        dir: PathBuf,
+    },
+    /// The disk or its quota is full.
+    #[error("the disk of the journal is full, nothing was recorded: free space on the file system of the state directory")]
+    DiskFull(#[source] Arc<rusqlite::Error>),
+    /// A foreign program holds the database.
+    #[error("another program holds the journal's database locked, nothing was recorded: close the tool that has it open for writing")]
+    Busy(#[source] Arc<rusqlite::Error>),
+    /// The file system refuses.
+    #[error("the journal's storage fails, nothing was recorded: look for disk errors with `dmesg` and whether it became read-only")]
+    Storage(#[source] Arc<rusqlite::Error>),
+    /// What is on disk is not what was written.
+    #[error("the journal is damaged: restart the daemon, it sets the damaged one aside and begins a new one; keep the old for evidence")]
+    Damaged(#[source] Arc<rusqlite::Error>),
+    /// Anything else the database says.
+    #[error("the journal's database refuses: this is a defect, please report it with the log")]
+    Database(#[source] Arc<rusqlite::Error>),
+    /// One call brings more than fits in one transaction.
+    #[error("{count} events in one transaction, {limit} are allowed: split the call")]
+    TooMany {
+        /// How many there were.
+        count: usize,
+        /// How many may be.
+        limit: usize,
+    },
+    /// A note beyond its bound.
+    #[error("the note {kind}/{key} has {length} bytes, {limit} are allowed: notes are for small facts")]
+    NoteTooLarge {
+        /// Kind of the note.
+        kind: &'static str,
+        /// Key of the note.
+        key: String,
+        /// Length of its value in bytes.
+        length: usize,
+        /// Largest length in bytes.
+        limit: usize,
+    },
+    /// The journal was closed, or its thread died.
+    #[error("the journal is closed, nothing was recorded: the daemon is stopping")]
+    Closed,
+}
+
+impl From<rusqlite::Error> for JournalError {
+    fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode as Code;
+        let code = error.sqlite_error_code();
+        let error = Arc::new(error);
+        match code {
+            Some(Code::DiskFull) => Self::DiskFull(error),
+            Some(Code::DatabaseBusy | Code::DatabaseLocked) => Self::Busy(error),
+            Some(Code::SystemIoFailure | Code::ReadOnly | Code::CannotOpen | Code::PermissionDenied) => Self::Storage(error),
+            Some(Code::DatabaseCorrupt | Code::NotADatabase) => Self::Damaged(error),
+            _ => Self::Database(error),
+        }
+    }
+}
