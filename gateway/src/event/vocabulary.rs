@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{word}` is no {what}: one of {known}")]
 pub struct UnknownWord {
-    what: &'static str,
-    word: String,
-    known: String,
+    pub(super) what: &'static str,
+    pub(super) word: String,
+    pub(super) known: String,
 }
 
 /// Writes an enum whose variants have one word each on the wire.
