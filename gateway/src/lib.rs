@@ -1,1 +1,5 @@
-//! scaffold
+//! The gate: what a radio heard becomes an event, and an event reaches customs.
+
+pub mod cli;
+pub mod config;
+pub mod container;
