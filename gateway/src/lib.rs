@@ -1,4 +1,7 @@
-//! The gate: what happens at it, kept where nothing is lost.
+//! The gate: what a radio heard becomes an event, and an event reaches customs.
 
+pub mod cli;
+pub mod config;
+pub mod container;
 pub mod event;
 pub mod journal;
