@@ -53,6 +53,10 @@ pub struct RegisteredSeal {
 pub struct SealRegister(Vec<RegisteredSeal>);
 
 impl SealRegister {
+    pub(super) fn new(seals: Vec<RegisteredSeal>) -> Self {
+        Self(seals)
+    }
+
     /// Every seal, in the order of the file.
     pub fn iter(&self) -> std::slice::Iter<'_, RegisteredSeal> {
         self.0.iter()

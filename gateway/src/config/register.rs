@@ -1,0 +1,187 @@
+//! Reads the register of seals: `[[seal]]` tables, each fault with its line, duplicates with both.
+
+use std::{collections::HashMap, fmt::Display, path::Path, str::FromStr, sync::Arc};
+
+use segel_drivers::{Epc, MacAddress, SealId};
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use super::{
+    fault::{Fault, Findings, Place},
+    keys::type_name,
+    seals::{RegisteredSeal, SealKey, SealRegister},
+    source::{SEALS_FILE_MAX_BYTES, Secrecy, SourceFile},
+    suggest::nearest,
+    syntax,
+};
+use crate::container::{ContainerNumber, Iso6346};
+
+/// The keys of a seal.
+const KEYS: [&str; 5] = ["id", "address", "key", "epc", "container"];
+/// Permission bits that open a file to everybody: read and write.
+const EVERYBODY: u32 = 0o006;
+
+/// Reads the register; what is wrong goes to `findings`.
+pub(super) fn read(path: &Path, rank: usize, findings: &mut Findings) -> SealRegister {
+    let file = match SourceFile::read(path, rank, Secrecy::Seals, SEALS_FILE_MAX_BYTES) {
+        Ok(file) => Arc::new(file),
+        Err(fault) => {
+            findings.fault(fault.key("gate.seals_file"));
+            return SealRegister::default();
+        }
+    };
+    let trusted = syntax::parse(&file, findings);
+    let table = trusted.table();
+    let mut reading = Reading { file: &file, findings, seen: HashMap::new(), keys: 0 };
+    let seals = reading.document(&table);
+    if reading.keys > 0 && file.mode & EVERYBODY != 0 {
+        let place = Place::Whole { path: path.to_owned(), rank };
+        let problem = format!("everybody on this computer may read or change the keys of seals (mode {:04o})", file.mode);
+        let remedy = format!("chmod 0640 {0} and chgrp it to the group that runs segel", path.display());
+        findings.fault(Fault::new(place, problem, remedy).key("gate.seals_file"));
+    }
+    SealRegister::new(seals)
+}
+
+struct Reading<'a> {
+    file: &'a Arc<SourceFile>,
+    findings: &'a mut Findings,
+    /// What each identity, address and EPC was first used by.
+    seen: HashMap<(&'static str, String), Place>,
+    /// How many keys were given, good or not.
+    keys: usize,
+}
+
+impl Reading<'_> {
+    fn document(&mut self, table: &DeTable<'_>) -> Vec<RegisteredSeal> {
+        let mut seals = Vec::new();
+        for (key, value) in table {
+            let word = key.get_ref().as_ref();
+            let DeValue::Array(all) = value.get_ref() else {
+                let near = nearest(word, ["seal"]).is_some();
+                let problem = if near { "seals are a list of tables" } else { "there is no such key" };
+                self.fault(key.span(), word, problem, "write the header [[seal]] before each seal, and nothing outside");
+                continue;
+            };
+            if word != "seal" {
+                self.fault(key.span(), word, "there is no such list", "write the header [[seal]] before each seal");
+                continue;
+            }
+            for one in all.iter() {
+                match one.get_ref() {
+                    DeValue::Table(fields) => seals.extend(self.seal(fields, one.span())),
+                    _ => self.fault(one.span(), "seal", "a seal is a table", "write the header [[seal]] before each seal"),
+                }
+            }
+        }
+        seals
+    }
+
+    fn fault(&mut self, span: std::ops::Range<usize>, key: &str, problem: &str, remedy: &str) {
+        self.findings.fault(Fault::new(Place::text(self.file, span), problem, remedy).key(key).hide_value());
+    }
+
+    fn seal(&mut self, fields: &DeTable<'_>, header: std::ops::Range<usize>) -> Option<RegisteredSeal> {
+        for (key, value) in fields {
+            let word = key.get_ref().as_ref();
+            if KEYS.contains(&word) {
+                continue;
+            }
+            // Its value may be a key under a misspelt name.
+            self.keys += usize::from(matches!(value.get_ref(), DeValue::String(text) if text.len() >= 16));
+            let remedy = nearest(word, KEYS)
+                .map_or_else(|| format!("remove it; a seal has {}", KEYS.join(", ")), |near| format!("did you mean `{near}`?"));
+            self.fault(key.span(), &format!("seal.{word}"), "there is no such key", &remedy);
+        }
+        let id = self.one::<SealId>(fields, "id");
+        if !fields.contains_key("id") {
+            let remedy = "write id = \"MAKER-NUMBER\", e.g. \"JT-8000620011\"";
+            self.findings.fault(Fault::new(Place::text(self.file, header), "a seal has no `id`", remedy).key("seal.id"));
+        }
+        let address = self.one::<MacAddress>(fields, "address");
+        let epc = self.one::<Epc>(fields, "epc");
+        let container = self.container(fields);
+        let key = self.key(fields, address.is_some());
+        Some(RegisteredSeal { id: id?, address, key, epc, container })
+    }
+
+    /// The text of a field, with its place.
+    fn text<'v>(&mut self, fields: &'v DeTable<'_>, name: &'static str) -> Option<(&'v str, &'v Spanned<DeValue<'v>>)> {
+        let value = fields.get(name)?;
+        if let DeValue::String(text) = value.get_ref() {
+            return Some((text, value));
+        }
+        let problem = format!("`{name}` is {}, and must be text in quotes", type_name(value.get_ref()));
+        self.fault(value.span(), &format!("seal.{name}"), &problem, "put the value in double quotes");
+        None
+    }
+
+    /// A field that no two seals share.
+    fn one<T: FromStr<Err = segel_drivers::IdentityError> + Display>(&mut self, fields: &DeTable<'_>, name: &'static str) -> Option<T> {
+        let (text, value) = self.text(fields, name)?;
+        let place = Place::text(self.file, value.span());
+        let parsed = match text.parse::<T>() {
+            Ok(parsed) if !parsed.to_string().is_empty() => parsed,
+            other => {
+                let (problem, remedy) = form(name);
+                drop(other);
+                self.findings.fault(Fault::new(place, problem, remedy).key(format!("seal.{name}")).value(text));
+                return None;
+            }
+        };
+        let canonical = parsed.to_string();
+        if let Some(first) = self.seen.get(&(name, canonical.clone())) {
+            let fault = Fault::new(place, format!("two seals have the same `{name}`"), "correct one of them, or remove it");
+            self.findings.fault(fault.key(format!("seal.{name}")).value(text).also(first.clone(), "it was first given here"));
+        } else {
+            self.seen.insert((name, canonical), place);
+        }
+        Some(parsed)
+    }
+
+    fn container(&mut self, fields: &DeTable<'_>) -> Option<ContainerNumber> {
+        let (text, value) = self.text(fields, "container")?;
+        let place = Place::text(self.file, value.span());
+        let Ok(number) = text.parse::<ContainerNumber>() else {
+            let (problem, remedy) = form("container");
+            self.findings.fault(Fault::new(place, problem, remedy).key("seal.container").value(text));
+            return None;
+        };
+        let warning = match number.iso6346() {
+            Iso6346::Good => return Some(number),
+            Iso6346::WrongCheckDigit { expected } => format!("the check digit is not the {expected} that ISO 6346 computes"),
+            Iso6346::NotIso => "this is no ISO 6346 number".into(),
+        };
+        let remedy = "compare it with the box and the papers; it is kept and sent as it is written";
+        self.findings.warn(Fault::new(place, warning, remedy).key("seal.container").value(text));
+        Some(number)
+    }
+
+    fn key(&mut self, fields: &DeTable<'_>, has_address: bool) -> Option<SealKey> {
+        self.keys += usize::from(fields.contains_key("key"));
+        let (text, value) = self.text(fields, "key")?;
+        let mut bytes = [0; 16];
+        if hex::decode_to_slice(text, &mut bytes).is_err() {
+            self.fault(value.span(), "seal.key", "this is no key of a seal", "write the 16 bytes as 32 hex digits");
+            return None;
+        }
+        if !has_address && !fields.contains_key("address") {
+            self.fault(value.span(), "seal.key", "a key is given and no address it belongs to", "give `address` too, or remove the key");
+        }
+        Some(SealKey::new(bytes))
+    }
+}
+
+/// What is wrong with a field of the wrong form, and what to write.
+fn form(name: &str) -> (&'static str, &'static str) {
+    match name {
+        "id" => {
+            ("this is no seal number", "write MAKER-NUMBER in capitals, digits and dashes, at most 35 characters, e.g. \"JT-8000620011\"")
+        }
+        "address" => ("this is no Bluetooth address", "write six pairs of hex digits, e.g. \"A4:C1:38:0B:52:01\""),
+        "epc" => ("this is no EPC", "write 1 to 62 whole bytes as hex digits"),
+        _ => ("this is no container number", "write capitals and digits without spaces, e.g. \"CSQU3054383\""),
+    }
+}

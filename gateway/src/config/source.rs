@@ -1,0 +1,102 @@
+//! One configuration file as text, read with a limit, and where in it something stands.
+//!
+//! A path given by a person may name anything: a directory, a pipe nobody writes to, a disk. Opening never blocks
+//! and reading never takes more than the limit.
+
+use std::{
+    fs::OpenOptions,
+    io::{self, Read},
+    ops::Range,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use super::fault::{Fault, Place};
+
+/// Largest configuration file, in bytes: a hundred times what the largest gate needs, and nothing to a small computer.
+pub const CONFIG_FILE_MAX_BYTES: u64 = 1 << 20;
+/// Largest register of seals, in bytes: some fifty thousand seals.
+pub const SEALS_FILE_MAX_BYTES: u64 = 8 << 20;
+
+/// What may be shown of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Secrecy {
+    /// The configuration: everything but passwords, hashes and what looks like one.
+    Settings,
+    /// The register of seals: nothing but identities.
+    Seals,
+}
+
+/// One file as it was read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct SourceFile {
+    /// As the person named it.
+    pub(super) path: PathBuf,
+    /// Its place in the order of loading, for sorting faults.
+    pub(super) rank: usize,
+    /// The whole text.
+    pub(super) text: String,
+    /// The permission bits.
+    pub(super) mode: u32,
+    /// What may be shown of it.
+    pub(super) secrecy: Secrecy,
+}
+
+impl SourceFile {
+    /// Reads a file of at most `limit` bytes.
+    pub(super) fn read(path: &Path, rank: usize, secrecy: Secrecy, limit: u64) -> Result<Self, Box<Fault>> {
+        let whole = || Place::Whole { path: path.to_owned(), rank };
+        let fault = |problem: String, remedy: &str| Box::new(Fault::new(whole(), problem, remedy));
+        let unreadable = |error: &io::Error| match error.kind() {
+            io::ErrorKind::NotFound => fault("the file is not there".into(), "create it, or name another one"),
+            io::ErrorKind::PermissionDenied => {
+                fault("the file may not be read".into(), "give the user that runs segel the right to read it, or run as that user")
+            }
+            _ => fault(format!("the file cannot be read: {error}"), "repair the file or the disk it is on"),
+        };
+        let nonblock = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).expect("O_NONBLOCK is one low bit");
+        let file = OpenOptions::new().read(true).custom_flags(nonblock).open(path).map_err(|e| unreadable(&e))?;
+        let facts = file.metadata().map_err(|e| unreadable(&e))?;
+        if facts.is_dir() {
+            return Err(fault("this is a directory, not a file".into(), "name the file itself, e.g. /etc/segel/segel.toml"));
+        }
+        if !facts.is_file() {
+            return Err(fault("this is no regular file".into(), "name a text file; devices, pipes and sockets are not read"));
+        }
+        let too_big = || {
+            let size = facts.len().max(limit + 1);
+            fault(format!("the file has {size} bytes; at most {limit} are read"), "name the right file; no configuration is that long")
+        };
+        if facts.len() > limit {
+            return Err(too_big());
+        }
+        let mut bytes = Vec::new();
+        file.take(limit + 1).read_to_end(&mut bytes).map_err(|e| unreadable(&e))?;
+        if bytes.len() as u64 > limit {
+            return Err(too_big());
+        }
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let good = error.utf8_error().valid_up_to();
+            let line = error.as_bytes()[..good].iter().filter(|byte| **byte == b'\n').count() + 1;
+            fault(format!("line {line} is not UTF-8 text"), "save the file as UTF-8")
+        })?;
+        Ok(Self { path: path.to_owned(), rank, text, mode: facts.mode() & 0o777, secrecy })
+    }
+
+    /// The line number of a position, from 1.
+    pub(super) fn line_number(&self, at: usize) -> usize {
+        self.text.as_bytes()[..at.min(self.text.len())].iter().filter(|byte| **byte == b'\n').count() + 1
+    }
+
+    /// The bytes of the line a position stands in, without its end.
+    pub(super) fn line(&self, at: usize) -> Range<usize> {
+        let bytes = self.text.as_bytes();
+        let at = at.min(bytes.len());
+        let start = bytes[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let mut end = bytes[at..].iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |end| at + end);
+        if end > start && bytes[end - 1] == b'\r' {
+            end -= 1;
+        }
+        start..end
+    }
+}
