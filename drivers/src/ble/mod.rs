@@ -1,1 +1,7 @@
-//! To be filled by the next commits.
+//! Seals on the air.
+//!
+//! [`air`] is the pure part: what an advertisement means, given the seals we know. [`scan`] is the adapter.
+
+pub mod air;
+
+pub use air::{AirFrame, KnownSeal, Register, interpret};

@@ -1,1 +1,13 @@
-//! To be filled by the next commits.
+//! Readers and seals at the wire that can be told to misbehave, for the demo and the tests.
+//!
+//! What stands here is what a device would be seen as from the other end of its line: whoever listens cannot tell
+//! (and need not be told) that it is emulated. Seals have no radio here: [`EmulatedAir`] carries the bytes they
+//! would advertise over a Unix socket, and [`SimulatedAir`] is the radio that listens there.
+
+pub mod air;
+pub mod reader;
+pub mod seal;
+
+pub use air::{EmulatedAir, SimulatedAir, SimulatedAirConfig};
+pub use reader::{EmulatedReader, EmulatedReaderConfig};
+pub use seal::EmulatedSeal;

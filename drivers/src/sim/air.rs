@@ -1,0 +1,126 @@
+//! The simulated air: advertisements over a Unix socket.
+//!
+//! ```text
+//!   frame   length (4, LE, 0 to 512) content
+//!   content bincode: version = 1, address, signal strength, service data; nothing at all: "the air is still there"
+//! ```
+//!
+//! [`EmulatedAir`] plays the air: whoever connects hears every frame from then on. [`SimulatedAir`] is the radio the
+//! daemon listens with. What must hold: only this user can connect; a frame that is too long or that nothing can be
+//! made of is refused; a listener that does not listen is dropped and holds nobody up; an air that has stopped is
+//! noticed, because it says twice a second that it is there.
+
+mod listen;
+mod wire;
+
+use std::{io, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::{
+    io::AsyncWriteExt,
+    net::{UnixListener, UnixStream},
+    sync::{Semaphore, broadcast},
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+pub use listen::{SimulatedAir, SimulatedAirConfig};
+
+use crate::ble::AirFrame;
+
+/// Frames kept for a listener that is slow; one that falls further behind loses the oldest, as on the air.
+const BACKLOG: usize = 1024;
+/// Most listeners at once.
+const LISTENERS: usize = 16;
+/// How long a listener may take to take a frame.
+const WRITE_DEADLINE: Duration = Duration::from_secs(5);
+/// How often the air says that it is there.
+const STILL_THERE_EVERY: Duration = Duration::from_millis(500);
+
+/// The air. It is gone when this is dropped.
+#[derive(Debug)]
+pub struct EmulatedAir {
+    path: PathBuf,
+    frames: broadcast::Sender<Arc<[u8]>>,
+    _stop: DropGuard,
+}
+
+impl EmulatedAir {
+    /// Opens the air at `path`, which only this user can connect to. Must be called on a tokio runtime.
+    ///
+    /// # Errors
+    /// When the socket cannot be made there.
+    pub fn open(path: impl Into<PathBuf>) -> io::Result<Self> {
+        let path = path.into();
+        // under its final name nobody ever sees it with other rights
+        let beside = path.with_extension(format!("new-{}", std::process::id()));
+        let _ = std::fs::remove_file(&beside);
+        let listener = UnixListener::bind(&beside)?;
+        std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o600))?;
+        std::fs::rename(&beside, &path)?;
+        let (frames, _) = broadcast::channel(BACKLOG);
+        let stop = CancellationToken::new();
+        tokio::spawn(accept(listener, frames.clone(), stop.clone()));
+        Ok(Self { path, frames, _stop: stop.drop_guard() })
+    }
+
+    /// Sends a frame to everybody who listens; how many those are.
+    ///
+    /// # Errors
+    /// When the frame is longer than any advertisement can be.
+    pub fn send(&self, frame: &AirFrame) -> io::Result<usize> {
+        Ok(self.send_raw(wire::encode(frame)?))
+    }
+
+    /// Sends bytes that need be no frame, to try the listeners; how many those are.
+    pub fn send_raw(&self, bytes: Vec<u8>) -> usize {
+        self.frames.send(bytes.into()).unwrap_or(0)
+    }
+
+    /// How many listen now.
+    #[must_use]
+    pub fn listeners(&self) -> usize {
+        self.frames.receiver_count()
+    }
+}
+
+impl Drop for EmulatedAir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+async fn accept(listener: UnixListener, frames: broadcast::Sender<Arc<[u8]>>, stop: CancellationToken) {
+    let room = Arc::new(Semaphore::new(LISTENERS));
+    let accepting = async {
+        loop {
+            // a socket that cannot be accepted is one that went away, or one too many: the next may do
+            let Ok((stream, _)) = listener.accept().await else {
+                tokio::time::sleep(STILL_THERE_EVERY).await;
+                continue;
+            };
+            if let Ok(seat) = Arc::clone(&room).try_acquire_owned() {
+                let (frames, stop) = (frames.subscribe(), stop.clone());
+                tokio::spawn(async move {
+                    let _ = stop.run_until_cancelled(serve(stream, frames)).await;
+                    drop(seat);
+                });
+            }
+        }
+    };
+    stop.run_until_cancelled(accepting).await.unwrap_or(())
+}
+
+/// Sends frames to one listener until it goes away or does not take them.
+async fn serve(mut stream: UnixStream, mut frames: broadcast::Receiver<Arc<[u8]>>) -> io::Result<()> {
+    let mut still_there = tokio::time::interval(STILL_THERE_EVERY);
+    loop {
+        let bytes = tokio::select! {
+            frame = frames.recv() => match frame {
+                Ok(bytes) => bytes,
+                Err(broadcast::error::RecvError::Lagged(_)) => continue,
+                Err(broadcast::error::RecvError::Closed) => return Ok(()),
+            },
+            _ = still_there.tick() => Arc::from(wire::STILL_THERE),
+        };
+        tokio::time::timeout(WRITE_DEADLINE, stream.write_all(&bytes)).await.map_err(|_| io::ErrorKind::TimedOut)??;
+    }
+}
