@@ -83,6 +83,28 @@ fn ten_thousand_faults_are_counted_and_the_first_are_shown() {
 }
 
 #[test]
+fn a_long_register_of_garbage_gets_an_answer_and_its_first_faults() {
+    let folder = Folder::with(&MINIMAL.replace("[uplink]", "seals_file = \"seals.toml\"\n[uplink]"));
+    folder.write("seals.toml", "= \n".repeat(2_500_000));
+    let faults = refused(&folder.args());
+    assert!(faults.faults.len() > 1 && faults.faults[0].position().line == Some(1), "{faults}");
+}
+
+#[test]
+fn a_register_that_is_named_and_not_there_is_a_fault() {
+    let folder = Folder::with(&MINIMAL.replace("[uplink]", "seals_file = \"seals.toml\"\n[uplink]"));
+    let faults = refused(&folder.args());
+    assert_eq!((faults.faults.len(), faults.faults[0].dotted_key()), (1, Some("gate.seals_file")), "{faults}");
+}
+
+#[test]
+fn lines_that_end_as_on_windows_are_read_and_pointed_at() {
+    let folder = Folder::with(&(MINIMAL.to_owned() + "window = 1.5\n").replace('\n', "\r\n"));
+    let faults = refused(&folder.args());
+    assert_eq!((faults.faults.len(), faults.faults[0].position().line), (1, Some(6)), "{faults}");
+}
+
+#[test]
 fn deep_nesting_and_endless_lines_are_refused() {
     for text in [
         format!("a = {}", "[".repeat(500_000)),

@@ -15,6 +15,12 @@ use super::{
 /// The most times one file is parsed; each time at least one broken line fewer is left.
 const ROUNDS_MAX: usize = 32;
 
+/// The same for a text longer than [`ALL_ERRORS_MAX_BYTES`]: each round takes long, and shows one fault.
+const ROUNDS_MAX_LONG: usize = 3;
+/// The longest text of which every error is asked for at once; of a longer one the first of each round, because the
+/// parser keeps as many errors as there are and a long file of garbage would fill the memory with them.
+const ALL_ERRORS_MAX_BYTES: usize = 256 << 10;
+
 /// The part of a file that can be trusted, every position as in the file.
 pub(super) struct Trusted {
     text: String,
@@ -37,8 +43,9 @@ impl Trusted {
 pub(super) fn parse(file: &Arc<SourceFile>, findings: &mut Findings) -> Trusted {
     let mut text = file.text.clone();
     let mut seen = BTreeSet::new();
-    for round in 0..ROUNDS_MAX {
-        let errors = DeTable::parse_recoverable(&text).1;
+    let rounds = if text.len() <= ALL_ERRORS_MAX_BYTES { ROUNDS_MAX } else { ROUNDS_MAX_LONG };
+    for round in 0..rounds {
+        let errors = errors(&text);
         if errors.is_empty() {
             return Trusted { text, whole: round == 0 };
         }
@@ -66,6 +73,13 @@ pub(super) fn parse(file: &Arc<SourceFile>, findings: &mut Findings) -> Trusted 
         text = String::from_utf8(bytes).expect("whole lines were replaced by spaces");
     }
     Trusted::nothing()
+}
+
+fn errors(text: &str) -> Vec<toml::de::Error> {
+    if text.len() <= ALL_ERRORS_MAX_BYTES {
+        return DeTable::parse_recoverable(text).1;
+    }
+    DeTable::parse(text).err().into_iter().collect()
 }
 
 /// The start of the line to blame for an error at `at`: that line, or the last one before it with anything on it.
