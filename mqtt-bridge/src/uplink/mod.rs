@@ -20,8 +20,10 @@
 //! everything unacknowledged again whatever the broker remembers; downwards it makes the broker keep commands
 //! that were sent while we were away, and repeat those we have not acknowledged.
 
+mod commands;
 mod config;
 mod fault;
+mod line;
 mod post;
 mod standing;
 mod task;

@@ -2,6 +2,9 @@
 
 use std::time::Instant;
 
+use tokio::sync::watch;
+use tracing::{debug, info, warn};
+
 use super::fault::LineFault;
 
 /// What the link is doing.
@@ -38,7 +41,7 @@ impl Phase {
 pub struct LinkStanding {
     /// What the link is doing.
     pub phase: Phase,
-    /// Since when (monotonic). For `Down`, since the link was lost, not since the last attempt.
+    /// Since when it has been up or, in every other phase, since when it has not been up (monotonic).
     pub since: Instant,
     /// The last reason for which a line failed, kept while the link connects again and while it is up.
     pub last_fault: Option<LineFault>,
@@ -75,5 +78,73 @@ impl LinkStanding {
             commands_kept: 0,
             commands_too_long: 0,
         }
+    }
+}
+
+/// The standing as the link writes it: wakes watchers and logs once per change of state, not once per attempt.
+#[derive(Debug)]
+pub(super) struct Board {
+    shown: watch::Sender<LinkStanding>,
+    attempts: u32,
+    /// Troubles already logged since the link was last up.
+    logged: Vec<LineFault>,
+}
+
+impl Board {
+    pub(super) fn new(now: Instant) -> (Self, watch::Receiver<LinkStanding>) {
+        let (shown, watcher) = watch::channel(LinkStanding::new(now));
+        (Self { shown, attempts: 0, logged: Vec::new() }, watcher)
+    }
+
+    /// Change counters; wakes nobody.
+    pub(super) fn count(&self, change: impl FnOnce(&mut LinkStanding)) {
+        self.shown.send_if_modified(|standing| {
+            change(standing);
+            false
+        });
+    }
+
+    pub(super) fn connecting(&self) {
+        debug!("connecting to customs");
+        self.shown.send_modify(|standing| standing.phase = Phase::Connecting);
+    }
+
+    pub(super) fn subscribing(&self) {
+        debug!("connected to customs, subscribing");
+        self.shown.send_modify(|standing| standing.phase = Phase::Subscribing);
+    }
+
+    pub(super) fn up(&mut self, now: Instant) {
+        let down_for = now.saturating_duration_since(self.shown.borrow().since);
+        info!(failed_attempts = self.attempts, ?down_for, "the link to customs is up");
+        self.attempts = 0;
+        self.logged.clear();
+        self.shown.send_modify(|standing| {
+            standing.phase = Phase::Up;
+            standing.since = now;
+        });
+    }
+
+    pub(super) fn down(&mut self, reason: LineFault, now: Instant, next_try: Option<Instant>) {
+        let was_up = self.shown.borrow().phase.is_up();
+        if !was_up {
+            self.attempts = self.attempts.saturating_add(1);
+        }
+        if reason == LineFault::Stopped {
+            info!("the link to customs was stopped");
+        } else if self.logged.iter().any(|known| known.same_trouble(&reason)) {
+            debug!(%reason, attempts = self.attempts, "still no link to customs");
+        } else {
+            warn!(%reason, "no link to customs; trying again");
+            self.logged.push(reason.clone());
+        }
+        self.shown.send_modify(|standing| {
+            if was_up {
+                standing.since = now;
+            }
+            standing.in_flight = 0;
+            standing.last_fault = Some(reason.clone());
+            standing.phase = Phase::Down { reason, attempts: self.attempts, next_try };
+        });
     }
 }
