@@ -106,7 +106,7 @@ async fn accept(listener: UnixListener, frames: broadcast::Sender<Arc<[u8]>>, st
             }
         }
     };
-    stop.run_until_cancelled(accepting).await.unwrap_or(())
+    stop.run_until_cancelled(accepting).await;
 }
 
 /// Sends frames to one listener until it goes away or does not take them.

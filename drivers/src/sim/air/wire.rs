@@ -42,7 +42,7 @@ pub(super) fn decode(content: &[u8]) -> Option<AirFrame> {
     let (read, used) = bincode::decode_from_slice::<Content, _>(content, format()).ok()?;
     let Content { version, address, rssi_dbm, service_data } = read;
     let ours = version == VERSION && used == content.len() && service_data.len() <= SERVICE_DATA_MAX;
-    ours.then(|| AirFrame { address: MacAddress(address), rssi_dbm, service_data })
+    ours.then_some(AirFrame { address: MacAddress(address), rssi_dbm, service_data })
 }
 
 #[cfg(test)]

@@ -1,0 +1,282 @@
+//! One session with one adapter, on the thread of its own.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    pin::Pin,
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+use btleplug::{
+    api::{BDAddr, Central, CentralEvent, CentralState, Manager as _, Peripheral as _, ScanFilter, bleuuid::uuid_from_u16},
+    platform::{Adapter, Manager, PeripheralId},
+};
+use futures_util::{Stream, StreamExt};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use super::{AdapterName, BleScanConfig, Ended};
+use crate::{
+    Ear, MacAddress, RadioFault, Sighting, Trouble,
+    ble::{AirFrame, interpret},
+    codec::bthome::SERVICE_DATA_UUID,
+};
+
+/// Asking for the adapters, their events, a scan: BlueZ answers in milliseconds, a busy one in a second.
+const CALL_DEADLINE: Duration = Duration::from_secs(10);
+/// Asking one adapter or one device.
+const ASK_DEADLINE: Duration = Duration::from_secs(2);
+/// How often the thread says that it moves, and looks whether the air is silent.
+const PULSE: Duration = Duration::from_secs(1);
+/// Events moved out of the library and not yet looked at: some seconds of the busiest air BlueZ can deliver. The
+/// library's own queue has no bound, so events are moved out at once.
+const BACKLOG: usize = 4096;
+/// Most devices whose signal strength is remembered.
+const STRENGTHS_MAX: usize = 4096;
+/// Times the air may be found silent, and the scan begun anew, before everything is rebuilt.
+const SILENCES_MAX: u32 = 10;
+/// How often lost advertisements are told of at most.
+const OVERRUN_EVERY: Duration = Duration::from_secs(60);
+/// A scan that cannot be begun is tried once more after this: BlueZ may still be busy with the last.
+const SCAN_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+type Events = Pin<Box<dyn Stream<Item = CentralEvent> + Send>>;
+
+/// Opens the adapter and listens until something fails.
+pub(super) async fn run(config: &BleScanConfig, ear: &Ear, pulse: &AtomicU64) -> Ended {
+    let moving = async {
+        loop {
+            pulse.fetch_add(1, Ordering::Relaxed);
+            tokio::time::sleep(PULSE).await;
+        }
+    };
+    tokio::select! {
+        ended = session(config, ear) => ended.unwrap_or_else(Ended::Fault),
+        never = moving => never,
+    }
+}
+
+async fn session(config: &BleScanConfig, ear: &Ear) -> Result<Ended, RadioFault> {
+    let mut scan = Scan::open(config, ear).await?;
+    // the one stream of this session, kept until its end
+    let events = scan.call("its events", scan.adapter.events()).await?;
+    scan.begin().await?;
+    ear.up(scan.detail.clone()).await?;
+    let (backlog, moved) = mpsc::channel(BACKLOG);
+    tokio::select! {
+        ended = scan.listen(moved) => ended,
+        fault = move_out(events, backlog, ear) => Err(scan.gone(fault)),
+    }
+}
+
+/// Moves events out of the library as they come; what the backlog cannot take is lost and counted.
+async fn move_out(mut events: Events, backlog: mpsc::Sender<CentralEvent>, ear: &Ear) -> &'static str {
+    while let Some(event) = events.next().await {
+        match backlog.try_send(event) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                ear.tally().overruns.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => return "its listener ended",
+        }
+    }
+    "its events ended"
+}
+
+/// An adapter that scans.
+struct Scan<'a> {
+    config: &'a BleScanConfig,
+    ear: &'a Ear,
+    adapter: Adapter,
+    detail: String,
+    uuid: Uuid,
+    strengths: HashMap<MacAddress, i16>,
+    /// When anything was heard last.
+    heard: Instant,
+    /// When the scan was begun anew for want of that.
+    scanned: Instant,
+    silences: u32,
+    overruns: u64,
+    overrun_told: Option<Instant>,
+}
+
+impl<'a> Scan<'a> {
+    async fn open(config: &'a BleScanConfig, ear: &'a Ear) -> Result<Self, RadioFault> {
+        let fault = |reason: String| RadioFault::Open { device: config.adapter.to_string(), reason };
+        let manager = deadline(CALL_DEADLINE, Manager::new()).await.map_err(|error| {
+            fault(format!("no connection to the D-Bus system bus ({error}); start dbus.service and let segel use its socket"))
+        })?;
+        let adapters = deadline(CALL_DEADLINE, manager.adapters()).await;
+        let adapters = adapters.map_err(|error| fault(format!("BlueZ does not answer ({error}); start bluetooth.service")))?;
+        let mut present = Vec::new();
+        for adapter in adapters {
+            let info = deadline(ASK_DEADLINE, adapter.adapter_info()).await.unwrap_or_default();
+            let name = info.split(' ').next().unwrap_or_default().to_owned();
+            let address = deadline(ASK_DEADLINE, adapter.adapter_address()).await.ok().flatten().map(mac);
+            let ours = match &config.adapter {
+                AdapterName::Kernel(wanted) => *wanted == name,
+                AdapterName::Address(wanted) => Some(*wanted) == address,
+            };
+            let described = format!("{name} {}", address.map_or_else(|| "of unknown address".to_owned(), |a| a.to_string()));
+            if ours {
+                return Ok(Self {
+                    config,
+                    ear,
+                    adapter,
+                    detail: described,
+                    uuid: uuid_from_u16(SERVICE_DATA_UUID),
+                    strengths: HashMap::new(),
+                    heard: Instant::now(),
+                    scanned: Instant::now(),
+                    silences: 0,
+                    overruns: ear.tally().overruns.load(Ordering::Relaxed),
+                    overrun_told: None,
+                });
+            }
+            present.push(described);
+        }
+        present.sort();
+        let there = if present.is_empty() { "none at all".to_owned() } else { present.join(", ") };
+        Err(fault(format!("no such adapter; plug it in or correct `adapter`. There is: {there}")))
+    }
+
+    /// Begins scanning, whatever was before. Anything may be filtered by other programs: nothing is by us.
+    async fn begin(&self) -> Result<(), RadioFault> {
+        // an error says that no scan was on, which is fine
+        let _ = deadline(ASK_DEADLINE, self.adapter.stop_scan()).await;
+        if self.call("a scan", self.adapter.start_scan(ScanFilter::default())).await.is_ok() {
+            return Ok(());
+        }
+        tokio::time::sleep(SCAN_AGAIN_AFTER).await;
+        self.call("a scan", self.adapter.start_scan(ScanFilter::default())).await
+    }
+
+    /// Looks at what was heard, and at whether anything is, until something fails or a rebuild is due.
+    async fn listen(&mut self, mut moved: mpsc::Receiver<CentralEvent>) -> Result<Ended, RadioFault> {
+        let mut look = tokio::time::interval(PULSE);
+        loop {
+            tokio::select! {
+                event = moved.recv() => match event {
+                    Some(event) => self.on_event(event).await?,
+                    None => return Err(self.gone("its events ended")),
+                },
+                _ = look.tick() => if self.on_look().await? { return Ok(Ended::Rebuild) },
+            }
+        }
+    }
+
+    async fn on_event(&mut self, event: CentralEvent) -> Result<(), RadioFault> {
+        match event {
+            CentralEvent::RssiUpdate { id, rssi } => {
+                self.on_heard();
+                if let Some(address) = address(&id) {
+                    if self.strengths.len() >= STRENGTHS_MAX {
+                        self.strengths.clear();
+                    }
+                    self.strengths.insert(address, rssi);
+                }
+                Ok(())
+            }
+            CentralEvent::ServiceDataAdvertisement { id, mut service_data } => {
+                self.on_heard();
+                let (Some(address), Some(service_data)) = (address(&id), service_data.remove(&self.uuid)) else { return Ok(()) };
+                let rssi_dbm = self.strengths.get(&address).copied();
+                self.on_frame(&AirFrame { address, rssi_dbm, service_data }).await
+            }
+            CentralEvent::DeviceDiscovered(id) => self.on_discovered(&id).await,
+            CentralEvent::StateUpdate(CentralState::PoweredOff) => {
+                tracing::warn!(adapter = %self.detail, "the adapter was switched off; switching it on again");
+                self.begin().await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A device's first advertisement comes without its data: it has to be asked for. A device BlueZ only remembers
+    /// has no signal strength, and what it once said is not heard now.
+    async fn on_discovered(&mut self, id: &PeripheralId) -> Result<(), RadioFault> {
+        let Ok(device) = deadline(ASK_DEADLINE, self.adapter.peripheral(id)).await else { return Ok(()) };
+        let Ok(Some(mut properties)) = deadline(ASK_DEADLINE, device.properties()).await else { return Ok(()) };
+        let (Some(rssi), Some(service_data)) = (properties.rssi, properties.service_data.remove(&self.uuid)) else { return Ok(()) };
+        self.on_heard();
+        self.on_frame(&AirFrame { address: mac(properties.address), rssi_dbm: Some(rssi), service_data }).await
+    }
+
+    async fn on_frame(&mut self, frame: &AirFrame) -> Result<(), RadioFault> {
+        match interpret(frame, &self.config.register) {
+            Some(sighting) => {
+                self.ear.tally().frames.fetch_add(1, Ordering::Relaxed);
+                Ok(self.ear.hear(sighting).await?)
+            }
+            None => {
+                self.ear.tally().not_understood.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }
+        }
+    }
+
+    fn on_heard(&mut self) {
+        self.heard = Instant::now();
+        self.silences = 0;
+    }
+
+    /// Whether everything is to be rebuilt.
+    async fn on_look(&mut self) -> Result<bool, RadioFault> {
+        self.tell_overrun().await?;
+        if self.heard.elapsed() < self.config.quiet || self.scanned.elapsed() < self.config.quiet {
+            return Ok(false);
+        }
+        self.silences += 1;
+        if self.silences > SILENCES_MAX {
+            return Ok(true);
+        }
+        let state = deadline(ASK_DEADLINE, self.adapter.adapter_state()).await;
+        tracing::debug!(adapter = %self.detail, ?state, "nothing heard for a while; scanning anew");
+        self.begin().await?;
+        self.scanned = Instant::now();
+        Ok(false)
+    }
+
+    async fn tell_overrun(&mut self) -> Result<(), RadioFault> {
+        let lost = self.ear.tally().overruns.load(Ordering::Relaxed) - self.overruns;
+        if lost == 0 || self.overrun_told.is_some_and(|told| told.elapsed() < OVERRUN_EVERY) {
+            return Ok(());
+        }
+        self.overruns += lost;
+        self.overrun_told = Some(Instant::now());
+        Ok(self.ear.hear(Sighting::Trouble(Trouble::Overrun { lost })).await?)
+    }
+
+    async fn call<T>(&self, what: &str, call: impl Future<Output = btleplug::Result<T>>) -> Result<T, RadioFault> {
+        deadline(CALL_DEADLINE, call).await.map_err(|error| RadioFault::Silent {
+            device: self.config.adapter.to_string(),
+            reason: format!("BlueZ does not give {what} ({error}); check the adapter and bluetooth.service"),
+        })
+    }
+
+    fn gone(&self, reason: &str) -> RadioFault {
+        RadioFault::Gone { device: self.config.adapter.to_string(), reason: reason.to_owned() }
+    }
+}
+
+/// A call with a deadline of ours; its error as one line.
+async fn deadline<T>(limit: Duration, call: impl Future<Output = btleplug::Result<T>>) -> Result<T, String> {
+    match tokio::time::timeout(limit, call).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("no answer within {limit:?}")),
+    }
+}
+
+fn mac(address: BDAddr) -> MacAddress {
+    MacAddress(address.into_inner())
+}
+
+/// The address in a device's name, `hci0/dev_A4_C1_38_0B_52_01`: asking BlueZ for it would be one more call for
+/// each advertisement.
+fn address(id: &PeripheralId) -> Option<MacAddress> {
+    let name = id.to_string();
+    let (_, address) = name.rsplit_once("dev_")?;
+    address.replace('_', ":").parse().ok()
+}
