@@ -18,6 +18,7 @@
 
 pub mod chain;
 pub mod document;
+pub mod gap;
 mod identity;
 mod stamp;
 mod vocabulary;

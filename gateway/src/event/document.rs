@@ -15,6 +15,7 @@
 
 use std::borrow::Cow;
 
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
@@ -30,8 +31,43 @@ pub const DOCUMENT_MAX: usize = 64 * 1024;
 /// The document of `draft` as number `seq` of its class in `journal`, after the document with the digest `prev`.
 #[must_use]
 pub fn write(draft: &Draft, source: &Source, journal: JournalId, seq: Seq, prev: &Digest) -> Vec<u8> {
-    let _ = (draft, source, journal, seq, prev);
-    Vec::new()
+    let millisecond = truncated(draft.stamp.wall);
+    let text = format!(
+        concat!(
+            r#"{{"specversion":"1.0","id":"{id}","source":"{source}","type":"{prefix}{kind}{version}","subject":{subject},"#,
+            r#""time":"{time:.3}","datacontenttype":"application/json","class":"{class}","seq":"{seq}","prev":"{prev}","#,
+            r#""journal":"{journal}","boot":"{boot}","mono":"{mono}","clock":"{clock}","assurance":"{assurance}"{container},"#,
+            r#""data":{data}}}"#
+        ),
+        id = draft.id.hyphenated(),
+        source = source,
+        prefix = TYPE_PREFIX,
+        kind = draft.kind,
+        version = TYPE_VERSION,
+        subject = quoted(draft.subject.as_str()),
+        time = millisecond,
+        class = draft.class,
+        seq = seq,
+        prev = prev,
+        journal = journal,
+        boot = draft.stamp.boot,
+        mono = draft.stamp.monotonic_ms,
+        clock = draft.stamp.clock,
+        assurance = draft.assurance,
+        container = draft.container().map(|number| format!(r#","container":{}"#, quoted(number))).unwrap_or_default(),
+        data = draft.body().get(),
+    );
+    text.into_bytes()
+}
+
+/// The text as a JSON string with its quotes.
+fn quoted(text: &str) -> String {
+    serde_json::to_string(text).expect("a text is always JSON")
+}
+
+/// The wall time as it is written: whole milliseconds, never rounded into the future.
+pub(crate) fn truncated(wall: jiff::Timestamp) -> jiff::Timestamp {
+    jiff::Timestamp::from_millisecond(wall.as_nanosecond().div_euclid(1_000_000).try_into().unwrap_or(i64::MAX)).unwrap_or(wall)
 }
 
 /// A document that cannot be read.
@@ -89,13 +125,99 @@ pub struct Head<'a> {
     pub data: &'a RawValue,
 }
 
+/// The members as they are in JSON, before any of them is understood.
+#[derive(Deserialize)]
+struct Members<'a> {
+    #[serde(borrow)]
+    specversion: Cow<'a, str>,
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+    #[serde(borrow)]
+    source: Cow<'a, str>,
+    #[serde(borrow)]
+    r#type: Cow<'a, str>,
+    #[serde(borrow)]
+    subject: Cow<'a, str>,
+    #[serde(borrow)]
+    time: Cow<'a, str>,
+    #[serde(borrow)]
+    datacontenttype: Cow<'a, str>,
+    #[serde(borrow)]
+    class: Cow<'a, str>,
+    #[serde(borrow)]
+    seq: Cow<'a, str>,
+    #[serde(borrow)]
+    prev: Cow<'a, str>,
+    #[serde(borrow)]
+    journal: Cow<'a, str>,
+    #[serde(borrow)]
+    boot: Cow<'a, str>,
+    #[serde(borrow)]
+    mono: Cow<'a, str>,
+    #[serde(borrow)]
+    clock: Cow<'a, str>,
+    #[serde(borrow)]
+    assurance: Cow<'a, str>,
+    #[serde(borrow, default)]
+    container: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    data: &'a RawValue,
+}
+
+fn member<T: std::str::FromStr>(member: &'static str, text: &str) -> Result<T, DocumentError> {
+    text.parse().map_err(|_| wrong(member, text))
+}
+
+fn wrong(member: &'static str, text: &str) -> DocumentError {
+    DocumentError::Member { member, value: text.chars().take(80).collect() }
+}
+
+/// Decimal digits without sign or leading zeros, as they are written.
+fn count(name: &'static str, text: &str) -> Result<u64, DocumentError> {
+    let canonical = text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    if canonical { member(name, text) } else { Err(wrong(name, text)) }
+}
+
 impl<'a> Head<'a> {
     /// Takes a document apart.
     ///
     /// # Errors
     /// When it is no event document of version 1.
     pub fn parse(document: &'a [u8]) -> Result<Self, DocumentError> {
-        Err(DocumentError::TooLong(document.len()))
+        if document.len() > DOCUMENT_MAX {
+            return Err(DocumentError::TooLong(document.len()));
+        }
+        let m: Members<'a> = serde_json::from_slice(document)?;
+        if m.specversion != "1.0" {
+            return Err(wrong("specversion", &m.specversion));
+        }
+        if m.datacontenttype != "application/json" {
+            return Err(wrong("datacontenttype", &m.datacontenttype));
+        }
+        if !m.data.get().starts_with('{') {
+            return Err(wrong("data", m.data.get()));
+        }
+        let seq = Seq(count("seq", &m.seq)?);
+        if seq == Seq::NONE {
+            return Err(wrong("seq", &m.seq));
+        }
+        Ok(Self {
+            id: member("id", &m.id)?,
+            source: member("source", &m.source)?,
+            word: word(m.r#type)?,
+            subject: member("subject", &m.subject)?,
+            time: member("time", &m.time)?,
+            class: member("class", &m.class)?,
+            seq,
+            prev: member("prev", &m.prev)?,
+            journal: member("journal", &m.journal)?,
+            boot: member("boot", &m.boot)?,
+            monotonic_ms: count("mono", &m.mono)?,
+            clock: member("clock", &m.clock)?,
+            assurance: member("assurance", &m.assurance)?,
+            container: m.container,
+            data: m.data,
+        })
     }
 
     /// The kind of event, when this version knows the word.
@@ -103,4 +225,18 @@ impl<'a> Head<'a> {
     pub fn kind(&self) -> Option<EventType> {
         self.word.parse().ok()
     }
+}
+
+/// The word inside a `type`.
+fn word(text: Cow<'_, str>) -> Result<Cow<'_, str>, DocumentError> {
+    let inside = |text: &str| {
+        let word = text.strip_prefix(TYPE_PREFIX)?.strip_suffix(TYPE_VERSION)?;
+        (!word.is_empty() && word.bytes().all(|b| b.is_ascii_uppercase() || b == b'_'))
+            .then_some(TYPE_PREFIX.len()..TYPE_PREFIX.len() + word.len())
+    };
+    let range = inside(&text).ok_or_else(|| wrong("type", &text))?;
+    Ok(match text {
+        Cow::Borrowed(text) => Cow::Borrowed(&text[range]),
+        Cow::Owned(text) => Cow::Owned(text[range].to_owned()),
+    })
 }

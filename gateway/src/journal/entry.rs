@@ -7,10 +7,13 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::JournalError;
 use crate::event::{Class, Digest, Draft, Seq, Subject};
 
 /// Largest value of a note in bytes: a projection of one seal or journey, not a place for documents.
 pub const NOTE_MAX: usize = 64 * 1024;
+/// Most notes of one entry or call.
+pub const NOTES_MAX: usize = 256;
 /// Longest name of an outlet, in characters.
 const OUTLET_MAX: usize = 32;
 
@@ -37,6 +40,20 @@ impl Note {
     pub fn forget(kind: &'static str, key: impl Into<String>) -> Self {
         Self { kind, key: key.into(), value: None }
     }
+}
+
+/// Whether notes are within their bounds.
+pub(super) fn check(notes: &[Note]) -> Result<(), JournalError> {
+    if notes.len() > NOTES_MAX {
+        return Err(JournalError::TooMany { count: notes.len(), limit: NOTES_MAX });
+    }
+    for note in notes {
+        let length = note.key.len() + note.value.as_ref().map_or(0, Vec::len);
+        if length > NOTE_MAX {
+            return Err(JournalError::NoteTooLarge { kind: note.kind, key: note.key.chars().take(60).collect(), length, limit: NOTE_MAX });
+        }
+    }
+    Ok(())
 }
 
 /// How soon an entry is committed.

@@ -53,6 +53,24 @@ pub enum JournalError {
         /// The gate that wanted to open it.
         expected: Source,
     },
+    /// The file system cannot hold a write-ahead log.
+    #[error(
+        "the file system of {dir} cannot hold the journal's log: use a local disk for the state directory, not a network share",
+        dir = dir.display()
+    )]
+    Unsuited {
+        /// Directory of the journal.
+        dir: PathBuf,
+    },
+    /// It is there and cannot be opened for reading.
+    #[error("the journal in {dir} cannot be read: try it as the daemon's user or as root", dir = dir.display())]
+    Unreadable {
+        /// Directory of the journal.
+        dir: PathBuf,
+        /// What the database said.
+        #[source]
+        source: Arc<rusqlite::Error>,
+    },
     /// There is none here.
     #[error("there is no journal in {dir}: give the state directory of the daemon (as in its configuration), or start the daemon once", dir = dir.display())]
     Missing {
@@ -74,8 +92,8 @@ pub enum JournalError {
     /// Anything else the database says.
     #[error("the journal's database refuses: this is a defect, please report it with the log")]
     Database(#[source] Arc<rusqlite::Error>),
-    /// One call brings more than fits in one transaction.
-    #[error("{count} events in one transaction, {limit} are allowed: split the call")]
+    /// One call brings more than goes into one transaction.
+    #[error("{count} events or notes in one call, {limit} are allowed: split the call")]
     TooMany {
         /// How many there were.
         count: usize,

@@ -14,25 +14,37 @@
 //! Not here: what is worth recording, and who receives it. Cursors are hints, their loss costs duplicates.
 
 mod accounts;
+mod aside;
 mod entry;
 mod error;
+mod lock;
+mod pending;
+mod quota;
 mod reader;
+mod schema;
+mod store;
 mod verify;
+mod writer;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 
 pub use accounts::{Account, Accounts};
-pub use entry::{Entry, Haste, Heads, NOTE_MAX, NotAnOutlet, Note, Outlet, Record, Recorded};
+pub use entry::{Entry, Haste, Heads, NOTE_MAX, NOTES_MAX, NotAnOutlet, Note, Outlet, Record, Recorded};
 pub use error::JournalError;
-pub use reader::{Filter, JournalReader, RecordedNote};
+pub use reader::{Filter, JournalReader, Place, RecordedNote};
 pub use verify::{Fault, Progress, Verified};
 
+use self::lock::Lock;
+use self::pending::Pending;
+use self::store::{Refusal, Store};
+use self::writer::{Answer, Message, Writer};
 use crate::event::{Class, JournalId, Seq, Source};
 
 /// How the journal groups and bounds.
@@ -83,10 +95,17 @@ pub enum Beginning {
     },
 }
 
+/// Messages in line before whoever appends waits for room: some tenths of a second of a bad burst.
+const LINE: usize = 512;
+/// Most events one call records in one transaction.
+pub const TOGETHER_MAX: usize = 256;
+
 /// Handle to the journal; copies write to the same one.
 #[derive(Debug, Clone)]
 pub struct Journal {
     dir: PathBuf,
+    line: mpsc::Sender<Message>,
+    pending: Arc<Pending>,
     heads: watch::Receiver<Heads>,
 }
 
@@ -95,9 +114,25 @@ impl Journal {
     ///
     /// # Errors
     /// When the directory cannot be written, another process has it open, or it belongs to another gate or a later version.
+    #[expect(clippy::needless_pass_by_value, reason = "whoever opens the journal hands it the identity it will write")]
     pub fn open(dir: &Path, config: JournalConfig, source: Source) -> Result<(Self, Opening), JournalError> {
-        let _ = (config, source);
-        Err(JournalError::Missing { dir: dir.to_owned() })
+        let place = |source| JournalError::Place { path: dir.to_owned(), source: Arc::new(source) };
+        std::fs::create_dir_all(dir).map_err(place)?;
+        let lock = Lock::take(dir)?;
+        let (store, opening) = open_store(dir, &source, config.telemetry_quota_bytes)?;
+        let journal = Self::start(dir, store, lock, config)?;
+        Ok((journal, opening))
+    }
+
+    fn start(dir: &Path, store: Store, lock: Lock, config: JournalConfig) -> Result<Self, JournalError> {
+        let place = |source| JournalError::Place { path: dir.to_owned(), source: Arc::new(source) };
+        let (line, receiver) = mpsc::channel(LINE);
+        let (heads, watching) = watch::channel(store.heads());
+        let pending = Arc::new(Pending::default());
+        let writer = Writer::new(store, lock, receiver, Arc::clone(&pending), heads, config);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(place)?;
+        std::thread::Builder::new().name("journal".to_owned()).spawn(move || runtime.block_on(writer.run())).map_err(place)?;
+        Ok(Self { dir: dir.to_owned(), line, pending, heads: watching })
     }
 
     /// Records one event; done when it is on disk.
@@ -113,33 +148,46 @@ impl Journal {
     /// # Errors
     /// When none of them was recorded.
     pub async fn append_all(&self, entries: Vec<Entry>) -> Result<Vec<Recorded>, JournalError> {
-        let _ = entries;
-        Err(JournalError::Closed)
+        if entries.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.put_in_line(entries).await?.await.unwrap_or(Err(JournalError::Closed))
     }
 
     /// Puts one event in line, waiting only for room in the line; the [`Ticket`] resolves when it is on disk. Events
-    /// submitted by one task are recorded in their order.
+    /// submitted by one task are recorded in their order. A dropped ticket takes nothing back.
     ///
     /// # Errors
     /// When the journal is closed or a note is too large.
     pub async fn submit(&self, entry: Entry) -> Result<Ticket, JournalError> {
-        let _ = entry;
-        Err(JournalError::Closed)
+        Ok(Ticket { answer: self.put_in_line(vec![entry]).await? })
+    }
+
+    async fn put_in_line(&self, entries: Vec<Entry>) -> Result<oneshot::Receiver<Answer>, JournalError> {
+        if entries.len() > TOGETHER_MAX {
+            return Err(JournalError::TooMany { count: entries.len(), limit: TOGETHER_MAX });
+        }
+        for entry in &entries {
+            entry::check(&entry.notes)?;
+        }
+        let (answer, receiver) = oneshot::channel();
+        self.line.send(Message::Append(entries, answer)).await.map_err(|_| JournalError::Closed)?;
+        Ok(receiver)
     }
 
     /// Keeps notes without an event: with the next commit, or within a second. Waits only for room in the line.
     ///
     /// # Errors
-    /// When the journal is closed or a note is too large.
+    /// When the journal is closed, or a note is too large or there are too many.
     pub async fn keep(&self, notes: Vec<Note>) -> Result<(), JournalError> {
-        let _ = notes;
-        Err(JournalError::Closed)
+        entry::check(&notes)?;
+        self.line.send(Message::Keep(notes)).await.map_err(|_| JournalError::Closed)
     }
 
     /// Moves the cursor of an outlet forward to `seq`: written with the next commit, or within a second. Never waits,
     /// never fails; a number below the cursor is ignored, one beyond the last recorded counts as the last.
     pub fn advance(&self, outlet: &Outlet, class: Class, seq: Seq) {
-        let _ = (outlet, class, seq);
+        self.pending.advance(outlet, class, seq);
     }
 
     /// The last committed numbers, level-triggered: whoever looks late still sees the latest.
@@ -156,24 +204,66 @@ impl Journal {
         JournalReader::open(&self.dir)
     }
 
-    /// Writes what is in line, gives the log back to the database file and ends the writer. Later calls say closed.
+    /// Writes what is in line, gives the log back to the database file and ends the writer; then another may open the
+    /// journal. Later calls say closed; a second close is well.
     ///
     /// # Errors
     /// When the last commit failed.
     pub async fn close(&self) -> Result<(), JournalError> {
-        Ok(())
+        let (answer, receiver) = oneshot::channel();
+        if self.line.send(Message::Close(answer)).await.is_err() {
+            return Ok(());
+        }
+        receiver.await.unwrap_or(Ok(()))
+    }
+}
+
+/// Opens the store, setting a damaged one aside.
+fn open_store(dir: &Path, source: &Source, quota: u64) -> Result<(Store, Opening), JournalError> {
+    let damage = if aside::is_orphaned(dir) {
+        "its log was there without the database".to_owned()
+    } else {
+        match Store::open(dir, source, quota) {
+            Ok((store, fresh, steps)) => {
+                let beginning = if fresh { Beginning::Fresh } else { Beginning::Resumed };
+                let opening = Opening { journal: store.journal(), beginning, heads: store.heads(), steps };
+                return Ok((store, opening));
+            }
+            Err(Refusal::Unusable(error)) => return Err(error),
+            Err(Refusal::Damaged(reason)) => reason,
+        }
+    };
+    let to = aside::set_aside(dir, jiff::Timestamp::now())?;
+    tracing::error!(to = %to.display(), reason = damage, "the journal is damaged: it was set aside whole and a new one begins");
+    match Store::open(dir, source, quota) {
+        Ok((store, _, steps)) => {
+            let beginning = Beginning::SetAside { to, reason: damage };
+            let opening = Opening { journal: store.journal(), beginning, heads: store.heads(), steps };
+            Ok((store, opening))
+        }
+        Err(Refusal::Unusable(error)) => Err(error),
+        Err(Refusal::Damaged(reason)) => {
+            let source = Arc::new(std::io::Error::other(format!("a new journal is damaged at once: {reason}")));
+            Err(JournalError::Place { path: dir.to_owned(), source })
+        }
     }
 }
 
 /// Resolves when the event is on disk, or is certain not to be recorded.
 #[derive(Debug)]
 #[must_use = "the event is not on disk before this resolves"]
-pub struct Ticket {}
+pub struct Ticket {
+    answer: oneshot::Receiver<Answer>,
+}
 
 impl Future for Ticket {
     type Output = Result<Recorded, JournalError>;
 
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Ready(Err(JournalError::Closed))
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.answer).poll(context).map(|answer| {
+            // The writer is gone without an answer: it died, and nothing is known to be on disk.
+            let recorded = answer.unwrap_or(Err(JournalError::Closed))?;
+            recorded.first().copied().ok_or(JournalError::Closed)
+        })
     }
 }

@@ -1,11 +1,23 @@
 //! Reading the journal beside its writer, over a connection of its own that cannot write.
+//!
+//! Every query sees a state some commit left. A reader that sits on one state for long keeps the log from being given
+//! back, so every call here reads a bounded piece and lets go.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use jiff::Timestamp;
+use rusqlite::types::{ToSql, Value};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
+use uuid::Uuid;
 
-use super::{Accounts, JournalError, Outlet, Progress, Record, Verified};
+use super::accounts::{Account, Accounts};
+use super::store::{self, Head, seq, signed, unsigned};
+use super::{JournalError, Outlet, Progress, Record, Verified, schema, verify};
 use crate::event::{Class, EventType, JournalId, Seq, Subject};
+
+/// What makes a [`Record`], in this order.
+const COLUMNS: &str = "class, seq, id, type, subject, wall, doc, rowid";
 
 /// Which events `tail` wants; all of them by default.
 #[derive(Debug, Clone, Default)]
@@ -29,10 +41,17 @@ pub struct RecordedNote {
     pub value: Vec<u8>,
 }
 
-/// A read-only view of the journal. Every call sees a state some commit left; the calls block for the time of the
-/// query, so use them from `spawn_blocking`.
+/// A place in the order of recording, over all classes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Place(i64);
+
+/// A read-only view of the journal. The calls block for the time of the query, so use them from `spawn_blocking`.
 #[derive(Debug)]
-pub struct JournalReader {}
+pub struct JournalReader {
+    connection: Connection,
+    journal: JournalId,
+    source: String,
+}
 
 impl JournalReader {
     /// Opens the journal in `dir` for reading, whether the daemon runs or not.
@@ -40,13 +59,44 @@ impl JournalReader {
     /// # Errors
     /// When there is none, or it cannot be read.
     pub fn open(dir: &Path) -> Result<Self, JournalError> {
-        Err(JournalError::Missing { dir: dir.to_owned() })
+        let path = dir.join(schema::FILE);
+        match path.try_exists() {
+            Ok(true) => {}
+            Ok(false) => return Err(JournalError::Missing { dir: dir.to_owned() }),
+            Err(source) => return Err(JournalError::Place { path, source: Arc::new(source) }),
+        }
+        Self::connect(dir, &path).map_err(|error| match error {
+            JournalError::Storage(source) => JournalError::Unreadable { dir: dir.to_owned(), source },
+            other => other,
+        })
+    }
+
+    fn connect(dir: &Path, path: &Path) -> Result<Self, JournalError> {
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        schema::prepare_reader(&connection)?;
+        let (application, version) = schema::header(&connection)?;
+        if application != schema::APPLICATION_ID {
+            return Err(JournalError::Missing { dir: dir.to_owned() });
+        }
+        if version > schema::VERSION {
+            return Err(JournalError::Newer { path: path.to_owned(), found: version, known: schema::VERSION });
+        }
+        let journal = store::meta(&connection, "journal")?;
+        let journal = journal.parse().map_err(|_| JournalError::Damaged(Arc::new(rusqlite::Error::InvalidQuery)))?;
+        let source = store::meta(&connection, "source")?;
+        Ok(Self { connection, journal, source })
     }
 
     /// Which journal this is.
     #[must_use]
-    pub fn journal(&self) -> JournalId {
-        JournalId(uuid::Uuid::nil())
+    pub const fn journal(&self) -> JournalId {
+        self.journal
+    }
+
+    /// The gate it belongs to, as `/site/gate`.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
     }
 
     /// The events of `class` after `seq`, in order: at most `limit`, and at most `max_bytes` of documents but always one.
@@ -54,17 +104,35 @@ impl JournalReader {
     /// # Errors
     /// When the database cannot be read.
     pub fn after(&self, class: Class, seq: Seq, limit: usize, max_bytes: usize) -> Result<Vec<Record>, JournalError> {
-        let _ = (class, seq, limit, max_bytes);
-        Ok(Vec::new())
+        let mut statement =
+            self.connection.prepare_cached(&format!("SELECT {COLUMNS} FROM event WHERE class = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3"))?;
+        let mut rows = statement.query(params![class as i64, signed(seq.0), signed(limit as u64)])?;
+        let mut records = Vec::new();
+        let mut bytes = 0;
+        while let Some(row) = rows.next()? {
+            let record = record(row)?;
+            bytes += record.doc.len();
+            if bytes > max_bytes && !records.is_empty() {
+                break;
+            }
+            records.push(record);
+        }
+        Ok(records)
     }
 
-    /// The cursor of an outlet: the last number it confirmed, [`Seq::NONE`] when it is unknown.
+    /// The cursor of an outlet: the last number it confirmed or had to skip, [`Seq::NONE`] when it is unknown.
     ///
     /// # Errors
     /// When the database cannot be read.
     pub fn cursor(&self, outlet: &Outlet, class: Class) -> Result<Seq, JournalError> {
-        let _ = (outlet, class);
-        Ok(Seq::NONE)
+        Ok(self.position(outlet, class)?.map_or(Seq::NONE, |(seq, _)| seq))
+    }
+
+    fn position(&self, outlet: &Outlet, class: Class) -> Result<Option<(Seq, u64)>, rusqlite::Error> {
+        self.connection
+            .prepare_cached("SELECT seq, skipped FROM cursor WHERE outlet = ?1 AND class = ?2")?
+            .query_row(params![outlet.as_str(), class as i64], |row| Ok((seq(row.get(0)?), unsigned(row.get(1)?))))
+            .optional()
     }
 
     /// One note.
@@ -72,8 +140,8 @@ impl JournalReader {
     /// # Errors
     /// When the database cannot be read.
     pub fn note(&self, kind: &str, key: &str) -> Result<Option<Vec<u8>>, JournalError> {
-        let _ = (kind, key);
-        Ok(None)
+        let mut statement = self.connection.prepare_cached("SELECT value FROM note WHERE kind = ?1 AND key = ?2")?;
+        Ok(statement.query_row(params![kind, key], |row| row.get(0)).optional()?)
     }
 
     /// All notes of a kind, by key.
@@ -81,8 +149,19 @@ impl JournalReader {
     /// # Errors
     /// When the database cannot be read.
     pub fn notes(&self, kind: &str) -> Result<Vec<RecordedNote>, JournalError> {
-        let _ = kind;
-        Ok(Vec::new())
+        let mut statement = self.connection.prepare_cached("SELECT key, value FROM note WHERE kind = ?1 ORDER BY key")?;
+        let notes = statement.query_map([kind], |row| Ok(RecordedNote { key: row.get(0)?, value: row.get(1)? }))?;
+        Ok(notes.collect::<Result<_, _>>()?)
+    }
+
+    /// The outlets that ever confirmed something.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn outlets(&self) -> Result<Vec<Outlet>, JournalError> {
+        let mut statement = self.connection.prepare_cached("SELECT DISTINCT outlet FROM cursor ORDER BY outlet")?;
+        let names = statement.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
+        Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
     }
 
     /// The counts of an outlet. Its account balances always.
@@ -90,17 +169,99 @@ impl JournalReader {
     /// # Errors
     /// When the database cannot be read.
     pub fn accounts(&self, outlet: &Outlet) -> Result<Accounts, JournalError> {
-        let _ = outlet;
-        Err(JournalError::Closed)
+        let moment = self.connection.unchecked_transaction()?;
+        let chains = store::load(&self.connection)?;
+        let mut accounts = Vec::with_capacity(Class::ALL.len());
+        for class in Class::ALL {
+            accounts.push(self.account(outlet, *class, &chains[*class as usize])?);
+        }
+        moment.finish()?;
+        Ok(Accounts::new(accounts.try_into().expect("one account per class")))
     }
 
-    /// The last `n` events that pass the filter, the oldest first.
+    fn account(&self, outlet: &Outlet, class: Class, head: &Head) -> Result<Account, rusqlite::Error> {
+        let (cursor, dropped) = self.position(outlet, class)?.unwrap_or((head.dropped, head.dropped.0));
+        let oldest: Option<i64> = self
+            .connection
+            .prepare_cached("SELECT wall FROM event WHERE class = ?1 AND seq > ?2 ORDER BY seq LIMIT 1")?
+            .query_row(params![class as i64, signed(cursor.0)], |row| row.get(0))
+            .optional()?;
+        Ok(Account {
+            class,
+            recorded: head.seq.0,
+            delivered: cursor.0 - dropped,
+            pending: head.seq.0 - cursor.0,
+            dropped,
+            bytes: head.held(),
+            oldest_pending_wall: oldest.and_then(|wall| Timestamp::from_millisecond(wall).ok()),
+        })
+    }
+
+    /// The last `n` events that pass the filter, in the order of recording.
     ///
     /// # Errors
     /// When the database cannot be read.
     pub fn tail(&self, filter: &Filter, n: usize) -> Result<Vec<Record>, JournalError> {
-        let _ = (filter, n);
-        Ok(Vec::new())
+        // The narrowest index that yields the order by itself; sorting a whole journal is not an answer.
+        let (index, order) = match (&filter.subject, filter.class) {
+            (Some(_), _) => ("INDEXED BY event_subject", "rowid DESC"),
+            (None, Some(_)) => ("", "seq DESC"),
+            (None, None) => ("NOT INDEXED", "rowid DESC"),
+        };
+        let mut records = self.select(filter, Place(0), index, order, n)?;
+        records.reverse();
+        Ok(records.into_iter().map(|(_, record)| record).collect())
+    }
+
+    /// The place after the last event there is.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn end(&self) -> Result<Place, JournalError> {
+        let last: Option<i64> = self
+            .connection
+            .prepare_cached("SELECT rowid FROM event ORDER BY rowid DESC LIMIT 1")?
+            .query_row([], |row| row.get(0))
+            .optional()?;
+        Ok(Place(last.unwrap_or(0)))
+    }
+
+    /// At most `limit` events recorded after `place` that pass the filter; moves the place behind the last of them.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn since(&self, filter: &Filter, place: &mut Place, limit: usize) -> Result<Vec<Record>, JournalError> {
+        let records = self.select(filter, *place, "NOT INDEXED", "rowid ASC", limit)?;
+        if let Some((last, _)) = records.last() {
+            *place = *last;
+        }
+        Ok(records.into_iter().map(|(_, record)| record).collect())
+    }
+
+    fn select(&self, filter: &Filter, after: Place, index: &str, order: &str, n: usize) -> Result<Vec<(Place, Record)>, JournalError> {
+        let mut conditions = String::from("rowid > ?");
+        let mut values: Vec<Value> = vec![after.0.into()];
+        let mut only = |condition: &str, value: Value| {
+            conditions.push_str(condition);
+            values.push(value);
+        };
+        if let Some(class) = filter.class {
+            only(" AND class = ?", (class as i64).into());
+        }
+        if let Some(kind) = filter.kind {
+            only(" AND type = ?", kind.as_str().to_owned().into());
+        }
+        if let Some(subject) = &filter.subject {
+            only(" AND subject = ?", subject.as_str().to_owned().into());
+        }
+        if let Some(since) = filter.since {
+            only(" AND wall >= ?", since.as_millisecond().into());
+        }
+        let text = format!("SELECT {COLUMNS} FROM event {index} WHERE {conditions} ORDER BY {order} LIMIT {}", signed(n as u64));
+        let mut statement = self.connection.prepare_cached(&text)?;
+        let values: Vec<&dyn ToSql> = values.iter().map(|value| value as &dyn ToSql).collect();
+        let rows = statement.query_map(&values[..], |row| Ok((Place(row.get(7)?), record(row)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// Checks everything: digests, chains, holes, rows against documents, and the database itself. Takes a while;
@@ -109,7 +270,26 @@ impl JournalReader {
     /// # Errors
     /// When the database cannot be read at all; what is merely wrong is in the answer.
     pub fn verify(&self, progress: impl FnMut(Progress)) -> Result<Verified, JournalError> {
-        let _ = progress;
-        Err(JournalError::Closed)
+        verify::verify(&self.connection, self.journal, progress)
     }
+}
+
+fn record(row: &Row<'_>) -> Result<Record, rusqlite::Error> {
+    let subject: String = row.get(4)?;
+    let damaged = |column, cause: Box<dyn std::error::Error + Send + Sync>| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, cause)
+    };
+    Ok(Record {
+        class: class(row.get(0)?),
+        seq: seq(row.get(1)?),
+        id: Uuid::from_bytes(row.get(2)?),
+        kind: row.get(3)?,
+        subject: subject.parse().map_err(|error: crate::event::IdentityError| damaged(4, error.into()))?,
+        wall: Timestamp::from_millisecond(row.get(5)?).map_err(|error| damaged(5, error.into()))?,
+        doc: row.get(6)?,
+    })
+}
+
+fn class(number: i64) -> Class {
+    usize::try_from(number).ok().and_then(|at| Class::ALL.get(at)).copied().unwrap_or(Class::Telemetry)
 }

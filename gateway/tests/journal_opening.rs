@@ -1,0 +1,181 @@
+//! Opening: one writer, the right gate, whatever is in it, and a start that damage does not prevent.
+
+mod journal_support;
+
+use std::fs;
+use std::path::Path;
+
+use journal_support::*;
+use segel::event::{Class, Seq, Source};
+use segel::journal::{Beginning, Journal, JournalConfig, JournalError, JournalReader};
+
+fn refused(dir: &Path) -> JournalError {
+    Journal::open(dir, JournalConfig::default(), source()).unwrap_err()
+}
+
+#[tokio::test]
+async fn a_second_opening_is_refused_and_names_the_holder() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = open(dir.path());
+    let error = refused(dir.path());
+    assert!(matches!(error, JournalError::InUse { .. }));
+    assert!(error.to_string().contains(&format!("pid {}", std::process::id())), "{error}");
+
+    let other = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "the_other_process", "--ignored", "--nocapture"])
+        .env("SEGEL_TEST_JOURNAL", dir.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&other.stdout);
+    assert!(said.contains(&format!("refused: the journal in {} is open in another process", dir.path().display())), "{said}");
+
+    journal.append(entry(Class::Alarm, 1)).await.unwrap();
+    journal.close().await.unwrap();
+    open(dir.path());
+}
+
+#[test]
+#[ignore = "run by a_second_opening_is_refused_and_names_the_holder as a process of its own"]
+fn the_other_process() {
+    let dir = std::env::var_os("SEGEL_TEST_JOURNAL").expect("run by the other test");
+    println!("refused: {}", refused(Path::new(&dir)));
+}
+
+#[tokio::test]
+async fn a_journal_of_another_gate_is_refused_with_both_names_and_left_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = open(dir.path());
+    journal.append(entry(Class::Alarm, 1)).await.unwrap();
+    journal.close().await.unwrap();
+    let error = Journal::open(dir.path(), JournalConfig::default(), Source::new("idsrg", "g02").unwrap()).unwrap_err();
+    assert!(error.to_string().contains("/idsrg/g01") && error.to_string().contains("/idsrg/g02"), "{error}");
+    let (_, opening) = open(dir.path());
+    assert_eq!((opening.beginning, opening.heads.of(Class::Alarm)), (Beginning::Resumed, Seq(1)));
+}
+
+#[tokio::test]
+async fn a_journal_of_a_later_version_is_refused_and_left_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = open(dir.path());
+    journal.close().await.unwrap();
+    let database = rusqlite::Connection::open(dir.path().join("journal.db")).unwrap();
+    database.pragma_update(None, "user_version", 2).unwrap();
+    drop(database);
+    assert!(matches!(refused(dir.path()), JournalError::Newer { found: 2, known: 1, .. }));
+    assert!(matches!(JournalReader::open(dir.path()), Err(JournalError::Newer { .. })));
+    assert!(!fs::read_dir(dir.path()).unwrap().any(|file| file.unwrap().file_name().to_string_lossy().contains("damaged")));
+}
+
+#[tokio::test]
+async fn numbers_and_chains_go_on_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut identity = None;
+    for round in 0..4 {
+        let (journal, opening) = open(dir.path());
+        assert_eq!(opening.beginning, if round == 0 { Beginning::Fresh } else { Beginning::Resumed });
+        assert_eq!(*identity.get_or_insert(opening.journal), opening.journal);
+        for class in Class::ALL {
+            assert_eq!(journal.append(entry(*class, round)).await.unwrap().seq, Seq(round + 1));
+        }
+        assert!(received(&journal.reader().unwrap()).is_whole());
+        journal.close().await.unwrap();
+    }
+}
+
+/// How a file gets damaged, and what is left of the one journal.
+fn damages() -> Vec<(&'static str, fn(&Path))> {
+    vec![
+        ("not a database", |path| fs::write(path, "this is no database, but a note somebody saved here").unwrap()),
+        ("its first pages are zeros", |path| {
+            let mut bytes = fs::read(path).unwrap();
+            bytes[..8192].fill(0);
+            fs::write(path, bytes).unwrap();
+        }),
+        ("its last events are garbage", |path| {
+            let mut bytes = fs::read(path).unwrap();
+            bytes[4096..].fill(0xA5);
+            fs::write(path, bytes).unwrap();
+        }),
+        ("a table is gone", |path| {
+            rusqlite::Connection::open(path).unwrap().execute_batch("DROP TABLE event").unwrap();
+        }),
+        ("another program's", |path| {
+            rusqlite::Connection::open(path).unwrap().pragma_update(None, "application_id", 77).unwrap();
+        }),
+        ("the last document was changed", |path| {
+            let database = rusqlite::Connection::open(path).unwrap();
+            database.execute("UPDATE event SET doc = CAST(replace(CAST(doc AS TEXT), 'JT-', 'JX-') AS BLOB)", []).unwrap();
+        }),
+        ("only its log is left", |path| {
+            fs::write(path.with_extension("db-wal"), [1; 100]).unwrap();
+            fs::remove_file(path).unwrap();
+        }),
+    ]
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_set_aside_whole_and_the_start_succeeds() {
+    for (what, damage) in damages() {
+        let dir = tempfile::tempdir().unwrap();
+        let (journal, before) = open(dir.path());
+        for n in 0..50 {
+            journal.append(entry(Class::Alarm, n)).await.unwrap();
+        }
+        journal.close().await.unwrap();
+        let file = dir.path().join("journal.db");
+        damage(&file);
+        let damaged = fs::read(&file).ok();
+
+        let (journal, opening) = open(dir.path());
+        let Beginning::SetAside { to, .. } = &opening.beginning else { panic!("{what}: {:?}", opening.beginning) };
+        assert!(fs::read(to.join("journal.db")).ok() == damaged, "{what}: kept as it was");
+        assert_ne!(opening.journal, before.journal, "{what}: numbers begin again under another identity");
+        assert_eq!(journal.append(entry(Class::Alarm, 1)).await.unwrap().seq, Seq(1), "{what}");
+        assert_verifies(&journal.reader().unwrap());
+        journal.close().await.unwrap();
+        assert_eq!(open(dir.path()).1.beginning, Beginning::Resumed, "{what}");
+    }
+}
+
+#[test]
+fn an_unwritable_place_is_refused_with_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("occupied");
+    fs::write(&file, "").unwrap();
+    let error = refused(&file);
+    assert!(error.to_string().contains("occupied"), "{error}");
+    assert!(matches!(JournalReader::open(&dir.path().join("nothing")), Err(JournalError::Missing { .. })));
+}
+
+/// Bytes this thread asked the kernel for so far.
+fn bytes_read() -> u64 {
+    let text = fs::read_to_string("/proc/thread-self/io").unwrap();
+    text.lines().find_map(|line| line.strip_prefix("rchar: ")).unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn opening_a_full_journal_takes_under_a_second() {
+    const EVENTS: u64 = 50_000;
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = open(dir.path());
+    journal.append(entry(Class::Telemetry, 0)).await.unwrap();
+    journal.close().await.unwrap();
+    let small = open(dir.path());
+    let (journal, few) = small;
+    for together in 0..EVENTS / 200 {
+        let entries = (0..200).map(|n| entry(Class::ALL[usize::try_from(n % 3).unwrap()], together * 200 + n)).collect();
+        journal.append_all(entries).await.unwrap();
+    }
+    journal.close().await.unwrap();
+    let size = fs::metadata(dir.path().join("journal.db")).unwrap().len();
+    assert!(size > 20_000_000, "the journal is full: {size}");
+
+    let before = bytes_read();
+    let (_journal, opening) = open(dir.path());
+    let read = bytes_read() - before;
+    let recorded: u64 = Class::ALL.iter().map(|class| opening.heads.of(*class).0).sum();
+    assert_eq!(recorded, EVENTS + 1);
+    // Three classes instead of one are found, each by a few searches; a scan would take a step per event at least.
+    assert!(opening.steps < few.steps + 200 && opening.steps < 1_000, "{} steps, with one event {}", opening.steps, few.steps);
+    assert!(read < 500_000, "{read} bytes of {size} were read");
+}
