@@ -1,9 +1,10 @@
 //! Seals and readers: bytes in, [`Report`]s out.
 //!
 //! ```text
-//!   tty ──► serial::port ──► serial::uhf_reader ─┐
-//!                              codec::uhf        ├──► supervise ──► Ear ──► (the gate)
-//!   air ──► ble::scan ───────► codec::bthome ────┘
+//!   tty ──► serial::port ──► serial::uhf_reader, codec::uhf ──┐
+//!                                                             ├──► Ear ──► (the gate)
+//!   air ──► ble::scan ─────► ble::air, codec::bthome ─────────┘
+//!                            supervise keeps each of them alive
 //! ```
 //!
 //! This crate knows radios, frames and sessions. It knows no MQTT, no journal and no customs: it says what a
@@ -21,6 +22,10 @@ pub mod serial;
 pub mod sim;
 pub mod supervise;
 
+pub use codec::{
+    bthome::SealKey,
+    counter::{CounterMemory, Verdict},
+};
 pub use identity::{Epc, IdentityError, MacAddress, ReaderId, SealId};
 pub use radio::{Ear, Radio, RadioFault, Tally};
 pub use report::{

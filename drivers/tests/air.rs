@@ -13,11 +13,11 @@ use segel_drivers::{
 };
 
 fn address() -> MacAddress {
-    "54:48:E6:8F:80:A5".parse().unwrap()
+    "54:48:E6:8F:80:A5".parse().expect("an address")
 }
 
 fn key() -> SealKey {
-    "231d39c1d7cc1ab1aee224cd096db932".parse().unwrap()
+    "231d39c1d7cc1ab1aee224cd096db932".parse().expect("a key")
 }
 
 fn locked() -> SealReading {
@@ -26,8 +26,8 @@ fn locked() -> SealReading {
 
 async fn listening(socket: &Path, air: &EmulatedAir) -> Kept {
     let mut register = Register::new();
-    register.insert(address(), "JT-8000620011".parse().unwrap(), Some(key()));
-    let config = SimulatedAirConfig { id: "air-1".parse().unwrap(), socket: socket.to_owned(), register: Arc::new(register) };
+    register.insert(address(), "JT-8000620011".parse().expect("a seal"), Some(key()));
+    let config = SimulatedAirConfig { id: "air-1".parse().expect("a name"), socket: socket.to_owned(), register: Arc::new(register) };
     let mut radio = Kept::new(SimulatedAir::new(config));
     radio.up().await;
     hears(air).await;

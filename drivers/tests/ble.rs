@@ -7,8 +7,13 @@ mod bench;
 
 use std::{io::Read, os::unix::net::UnixListener, path::Path, process::Command, sync::Arc, time::Duration};
 
-use bench::{Kept, epc, kept, plug_in};
+use bench::{
+    Kept,
+    bluez::{Bluez, Bus},
+    epc, kept, plug_in,
+};
 use segel_drivers::{
+    Sighting,
     ble::{AdapterName, BleScan, BleScanConfig, Register},
     codec::uhf::Dialect,
 };
@@ -17,11 +22,18 @@ use segel_drivers::{
 const BUS: &str = "DBUS_SYSTEM_BUS_ADDRESS";
 const AGAIN: &str = "SEGEL_TEST_AGAIN";
 
-/// Runs `test` in this process if it is the one with its own bus, else starts that one.
-fn with_bus(name: &str, address: &str, test: impl AsyncFnOnce()) {
+/// Runs `test` in this process if it is the one with its own bus, else makes that bus and starts that process.
+fn with_bus<B>(name: &str, bus: impl FnOnce(&Path) -> (String, B), test: impl AsyncFnOnce()) {
     if std::env::var_os(AGAIN).is_none() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (address, _until_the_end) = bus(directory.path());
         let mut again = Command::new(std::env::current_exe().expect("this very program"));
-        let status = again.args([name, "--exact", "--nocapture"]).env(AGAIN, "1").env(BUS, address).status().expect("it starts again");
+        let status = again
+            .args([name, "--exact", "--include-ignored", "--nocapture"])
+            .env(AGAIN, "1")
+            .env(BUS, address)
+            .status()
+            .expect("it starts again");
         assert!(status.success());
         return;
     }
@@ -50,28 +62,35 @@ async fn reads_go_on(directory: &Path, until: impl Fn() -> bool) {
 
 #[test]
 fn without_d_bus_the_adapter_is_down_with_a_reason_and_the_readers_go_on() {
-    with_bus("without_d_bus_the_adapter_is_down_with_a_reason_and_the_readers_go_on", "unix:path=/nonexistent/bus", async || {
-        let directory = tempfile::tempdir().unwrap();
-        let mut ble = adapter(Duration::from_secs(30));
-        let reason = ble.down().await;
-        assert!(reason.contains("cannot open hci0: no connection to the D-Bus system bus"), "{reason}");
-        reads_go_on(directory.path(), || true).await;
-        assert!(ble.heard.is_empty(), "said once, however often it is tried");
+    with_bus(
+        "without_d_bus_the_adapter_is_down_with_a_reason_and_the_readers_go_on",
+        |_| ("unix:path=/nonexistent/bus".to_owned(), ()),
+        async || {
+            let directory = tempfile::tempdir().unwrap();
+            let mut ble = adapter(Duration::from_secs(30));
+            let reason = ble.down().await;
+            assert!(reason.contains("cannot open hci0: no connection to the D-Bus system bus"), "{reason}");
+            reads_go_on(directory.path(), || true).await;
+            assert!(ble.heard.is_empty(), "said once, however often it is tried");
+        },
+    );
+}
+
+/// A bus that takes the connection and never answers: libdbus blocks the thread it is called on.
+fn deaf_bus(directory: &Path) -> (String, ()) {
+    let socket = directory.join("bus");
+    let bus = UnixListener::bind(&socket).expect("a socket");
+    std::thread::spawn(move || {
+        for connection in bus.incoming() {
+            std::thread::spawn(move || connection.expect("a connection").read_to_end(&mut Vec::new()));
+        }
     });
+    (format!("unix:path={}", socket.display()), ())
 }
 
 #[test]
 fn a_hung_adapter_does_not_stop_the_other_radio() {
-    // a bus that takes the connection and never answers: libdbus blocks the thread it is called on
-    let directory = tempfile::tempdir().unwrap();
-    let socket = directory.path().join("bus");
-    let bus = UnixListener::bind(&socket).unwrap();
-    std::thread::spawn(move || {
-        for connection in bus.incoming() {
-            std::thread::spawn(move || connection.unwrap().read_to_end(&mut Vec::new()));
-        }
-    });
-    with_bus("a_hung_adapter_does_not_stop_the_other_radio", &format!("unix:path={}", socket.display()), async || {
+    with_bus("a_hung_adapter_does_not_stop_the_other_radio", deaf_bus, async || {
         let directory = tempfile::tempdir().unwrap();
         let mut ble = adapter(Duration::from_secs(3));
         reads_go_on(directory.path(), || !ble.heard.is_empty()).await;
@@ -79,5 +98,84 @@ fn a_hung_adapter_does_not_stop_the_other_radio() {
         assert!(reason.contains("never returned"), "{reason}");
         let reason = ble.down().await;
         assert!(reason.contains("still hangs in a call"), "no second thread beside a hung one: {reason}");
+    });
+}
+
+const SEAL: &str = "54:48:E6:8F:80:A5";
+const STRANGER: &str = "54:48:E6:8F:80:A6";
+
+fn locked() -> Vec<u8> {
+    vec![0x44, 0, 9, 1, 0x5D, 0x1F, 0, 0x2B, 1]
+}
+
+fn a_bus(directory: &Path) -> (String, Bus) {
+    let bus = Bus::start(directory);
+    (bus.address.clone(), bus)
+}
+
+fn scanning(quiet: Duration) -> Kept {
+    let mut register = Register::new();
+    register.insert(SEAL.parse().expect("an address"), "JT-8000620011".parse().expect("a seal"), None);
+    let config = BleScanConfig::new("ble-1".parse().expect("a name"), AdapterName::Kernel("hci0".into()), Arc::new(register));
+    Kept::new(BleScan::new(BleScanConfig { quiet, ..config }))
+}
+
+#[test]
+#[ignore = "needs dbus-daemon"]
+fn seals_are_heard_from_their_first_advertisement_on_and_remembered_ones_are_not() {
+    with_bus("seals_are_heard_from_their_first_advertisement_on_and_remembered_ones_are_not", a_bus, async || {
+        let bluez = Bluez::start();
+        bluez.remembers(STRANGER, &locked());
+        let mut ble = scanning(Duration::from_secs(30));
+        assert_eq!(ble.up().await, "hci0 00:11:22:33:44:55");
+        for (seal, rssi, packet) in [(SEAL, -61, 9), (SEAL, -62, 10), (STRANGER, -63, 11)] {
+            let mut data = locked();
+            data[2] = packet;
+            bluez.hears(seal, rssi, &data);
+            let Sighting::Advert(advert) = ble.next().await else { panic!() };
+            let name = if seal == SEAL { "JT-8000620011" } else { "BLE-5448E68F80A6" };
+            assert_eq!((advert.seal.as_str(), advert.rssi_dbm, advert.reading.packet), (name, Some(rssi), Some(packet)));
+            assert_eq!(advert.address, seal.parse().unwrap());
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs dbus-daemon"]
+fn a_silent_air_is_scanned_anew_and_an_adapter_that_cannot_is_down() {
+    with_bus("a_silent_air_is_scanned_anew_and_an_adapter_that_cannot_is_down", a_bus, async || {
+        let bluez = Bluez::start();
+        let mut ble = scanning(Duration::from_millis(100));
+        ble.up().await;
+        // silent for so long that everything is rebuilt at least once, and not a word of it
+        let since = std::time::Instant::now();
+        while bluez.scans() < 14 {
+            assert!(since.elapsed() < bench::DEADLINE, "scans are begun anew");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(ble.heard.is_empty(), "silence alone is no news");
+        bluez.hears(SEAL, -60, &locked());
+        assert!(matches!(ble.next().await, Sighting::Advert(_)), "and it still hears");
+        bluez.refuse_scans();
+        let reason = ble.down().await;
+        assert!(reason.contains("BlueZ does not give a scan"), "{reason}");
+    });
+}
+
+#[test]
+#[ignore = "needs dbus-daemon"]
+fn without_bluez_or_its_adapter_the_reason_says_so_and_it_is_found_when_it_comes() {
+    with_bus("without_bluez_or_its_adapter_the_reason_says_so_and_it_is_found_when_it_comes", a_bus, async || {
+        let mut ble = scanning(Duration::from_secs(30));
+        let reason = ble.down().await;
+        assert!(reason.contains("start bluetooth.service"), "{reason}");
+        let bluez = Bluez::start();
+        ble.up().await;
+        let config = BleScanConfig::new("ble-2".parse().unwrap(), AdapterName::Kernel("hci7".into()), Arc::new(Register::new()));
+        let reason = Kept::new(BleScan::new(config)).down().await;
+        assert!(reason.contains("There is: hci0 00:11:22:33:44:55"), "{reason}");
+        let by_address = BleScanConfig::new("ble-3".parse().unwrap(), "00:11:22:33:44:55".parse().unwrap(), Arc::new(Register::new()));
+        Kept::new(BleScan::new(by_address)).up().await;
+        drop(bluez);
     });
 }

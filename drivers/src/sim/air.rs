@@ -51,7 +51,7 @@ impl EmulatedAir {
     pub fn open(path: impl Into<PathBuf>) -> io::Result<Self> {
         let path = path.into();
         // under its final name nobody ever sees it with other rights
-        let beside = path.with_extension(format!("new-{}", std::process::id()));
+        let beside = super::beside(&path);
         let _ = std::fs::remove_file(&beside);
         let listener = UnixListener::bind(&beside)?;
         std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o600))?;

@@ -11,3 +11,10 @@ pub mod seal;
 pub use air::{EmulatedAir, SimulatedAir, SimulatedAirConfig};
 pub use reader::{EmulatedReader, EmulatedReaderConfig};
 pub use seal::EmulatedSeal;
+
+/// A name beside `path` that nobody else uses, to make something there before it gets its own name in one step.
+fn beside(path: &std::path::Path) -> std::path::PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".new-{}", std::process::id()));
+    name.into()
+}

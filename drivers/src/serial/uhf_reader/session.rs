@@ -46,6 +46,8 @@ pub(super) struct Session<'a> {
     info: Option<ReaderInfo>,
     /// What we said last: an adapter that hears itself gives it back.
     said: Option<Frame>,
+    /// When anything at all came over the line.
+    bytes_came: Instant,
     /// When the reader last said anything whole.
     heard: Instant,
     complaints: Complaints,
@@ -66,6 +68,7 @@ impl<'a> Session<'a> {
             address: config.address,
             info: None,
             said: None,
+            bytes_came: Instant::now(),
             heard: Instant::now(),
             complaints: Complaints::new(silence(config, heartbeat)),
             heartbeat,
@@ -234,11 +237,16 @@ impl<'a> Session<'a> {
                 self.heard = Instant::now();
                 return Ok(Some(frame));
             }
+            // a pause counts from the last byte, not from when we began to look: a short deadline cuts no frame
             let waiting = self.decoder.is_waiting();
-            let until = if waiting { deadline.min(Instant::now() + PAUSE) } else { deadline };
+            let pause = self.bytes_came + PAUSE;
+            let until = if waiting { deadline.min(pause) } else { deadline };
             match tokio::time::timeout_at(until.into(), self.port.read(&mut chunk)).await {
-                Ok(read) => self.decoder.push(&chunk[..read?]),
-                Err(_) if waiting => self.decoder.idle(),
+                Ok(read) => {
+                    self.decoder.push(&chunk[..read?]);
+                    self.bytes_came = Instant::now();
+                }
+                Err(_) if waiting && Instant::now() >= pause => self.decoder.idle(),
                 Err(_) => return Ok(None),
             }
         }

@@ -39,7 +39,7 @@ impl Terminal {
         rustix::io::ioctl_fionbio(&master, true)?;
         #[allow(deprecated, reason = "its successor is unsafe for types whose descriptor may change; an OwnedFd's never does")]
         let master = AsyncFd::new(master)?;
-        let beside = link.with_extension(format!("new-{}", std::process::id()));
+        let beside = crate::sim::beside(link);
         let _ = fs::remove_file(&beside);
         std::os::unix::fs::symlink(OsStr::from_bytes(name.to_bytes()), &beside)?;
         fs::rename(&beside, link)?;
