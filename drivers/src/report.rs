@@ -95,7 +95,7 @@ pub enum Protection {
 }
 
 /// What a seal says of its lock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LockClaim {
     /// It says it is locked.

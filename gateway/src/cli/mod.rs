@@ -1,4 +1,115 @@
 //! The command line: one file per command.
+//!
+//! Every reading command takes `--json`; every fault says what, where and what to do, on standard error, and ends with
+//! one of the codes in [`exit`].
 
 pub mod check;
 pub mod exit;
+pub mod journal;
+pub mod logging;
+pub mod passwd;
+pub mod run;
+pub mod settings;
+pub mod status;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use exit::Exit;
+
+use crate::{api::ApiError, config::Faults, gate::GateError, journal::JournalError};
+
+/// Gateway daemon at a port gate: hears container seals, keeps a journal that cannot be forged or lost, and forwards
+/// it to customs.
+#[derive(Debug, Parser)]
+#[command(name = "segel", version, propagate_version = true, arg_required_else_help = true)]
+struct Command {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run the gate until told to stop (SIGTERM, SIGINT).
+    Run(run::RunArgs),
+    /// Check the configuration and show every limit in force, without starting anything.
+    Check(check::CheckArgs),
+    /// Show how the running gate is.
+    Status(status::StatusArgs),
+    /// Read and verify the journal, whether or not the gate is running.
+    Journal(JournalCommand),
+    /// Hash a monitor's password for `[broker.users]`; the password is read from standard input.
+    Passwd(passwd::PasswdArgs),
+    /// Play a day at the gate in a minute: no hardware, no root, nothing to install.
+    Demo(crate::demo::DemoArgs),
+}
+
+/// `segel journal` with where the journal is.
+#[derive(Debug, clap::Args)]
+struct JournalCommand {
+    #[command(flatten)]
+    args: journal::JournalArgs,
+    /// The configuration file, to find the journal.
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    /// The directory of the journal itself, instead of asking the configuration.
+    #[arg(long, value_name = "DIR", global = true)]
+    state_dir: Option<PathBuf>,
+}
+
+/// Reads the command line and does what it says.
+#[must_use]
+pub fn main() -> ExitCode {
+    let command = match Command::try_parse() {
+        Ok(command) => command,
+        Err(fault) => {
+            let usage = fault.use_stderr();
+            // Printing can only fail when nobody reads.
+            let _ = fault.print();
+            return if usage { Exit::Usage.into() } else { Exit::Good.into() };
+        }
+    };
+    match dispatch(command.verb) {
+        Ok(code) => code,
+        Err(fault) => {
+            eprintln!("segel: {fault:#}");
+            exit_of(&fault).into()
+        }
+    }
+}
+
+fn dispatch(verb: Verb) -> anyhow::Result<ExitCode> {
+    match verb {
+        Verb::Check(args) => Ok(check::run(&args)?.into()),
+        Verb::Journal(command) => {
+            let dir = match command.state_dir {
+                Some(dir) => dir,
+                None => settings::state_dir(command.config.as_deref())?,
+            };
+            journal::run(command.args, &dir)
+        }
+        Verb::Passwd(args) => passwd::run(&args).map(Into::into),
+        Verb::Run(args) => run::run(&args).map(Into::into),
+        Verb::Status(args) => runtime()?.block_on(status::run(args)).map(Into::into),
+        Verb::Demo(args) => runtime()?.block_on(crate::demo::run(args)).map(Into::into),
+    }
+}
+
+/// The runtime of every command: two workers are enough for a gate and keep its memory small.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
+}
+
+/// Which code a fault ends with.
+fn exit_of(fault: &anyhow::Error) -> Exit {
+    if fault.is::<Faults>() || matches!(fault.downcast_ref(), Some(GateError::Configuration(_))) {
+        Exit::Configuration
+    } else if fault.is::<JournalError>() || matches!(fault.downcast_ref(), Some(GateError::Journal(_))) {
+        Exit::Journal
+    } else if matches!(fault.downcast_ref(), Some(GateError::Api(ApiError::Bind { .. }))) {
+        Exit::Listener
+    } else {
+        Exit::Other
+    }
+}

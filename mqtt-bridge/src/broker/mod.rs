@@ -181,7 +181,7 @@ impl Broker {
 
     /// Ends in order: no new connections, what was published before is still written (for at most a second), then all
     /// connections close. rumqttd's router thread cannot be ended; it stays idle until the process exits.
-    pub async fn close(self) {
+    pub async fn close(&self) {
         self.core.closing.cancel();
         self.core.tasks.close();
         let _ = tokio::time::timeout(CLOSING, self.core.tasks.wait()).await;

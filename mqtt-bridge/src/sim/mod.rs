@@ -5,6 +5,8 @@
 
 pub mod customs;
 pub mod line;
+pub mod monitor;
 
 pub use customs::{Ack, CustomsBroker, CustomsError, CustomsTls, Grant, Reading, Received, Sendoff};
 pub use line::{Direction, Line, Weather};
+pub use monitor::Monitor;

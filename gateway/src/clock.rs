@@ -1,0 +1,256 @@
+//! What time it is here, and how good that is.
+//!
+//! Every event carries four things: wall time, time since the machine booted, which boot that was, and a quality.
+//! Order comes from sequence numbers and durations from the monotonic clock, so a wall clock that steps or starts in
+//! 1970 can make a time wrong but never an order, and the quality says so.
+//!
+//! ```text
+//!   ntp        the kernel's clock is being steered now
+//!   holdover   it was, less than `holdover_h` ago, since this process began
+//!   rtc        it never was since this process began, but the time is plausible
+//!   untrusted  before this program was built, or before the newest time in the journal
+//! ```
+//!
+//! Whether the clock is steered is read without privileges from two places: the file systemd-timesyncd keeps, and
+//! timedated's `NTPSynchronized` on the system bus, which is the kernel's own flag and so also true under chrony.
+//! Neither being there is an answer too: `rtc`.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime},
+};
+
+use jiff::Timestamp;
+use segel_drivers::Heard;
+
+use crate::event::{BootId, ClockQuality, Stamp};
+
+/// systemd-timesyncd touches this file each time it has synchronised.
+const TIMESYNCD_FLAG: &str = "/run/systemd/timesync/synchronized";
+/// How long timedated may take to answer before its answer counts as none.
+const TIMEDATED_DEADLINE: Duration = Duration::from_millis(500);
+/// How often the question is asked; timedated starts on demand and leaves after 30 s, so not more often.
+pub const SYNC_PROBE_INTERVAL: Duration = Duration::from_secs(64);
+/// Wall and monotonic time may drift apart this much between two looks before it is called a step: NTP slews at
+/// most 0.5 ms a second, so a second in a look of a few seconds is no slew.
+pub const STEP_THRESHOLD: Duration = Duration::from_secs(1);
+/// No event can be older than the program that wrote it: 2026-11-01T00:00:00Z.
+const BUILT_AFTER: i64 = 1_793_491_200;
+const NEVER: u64 = u64::MAX;
+
+/// The clock of the gate; clones share what is known of it.
+#[derive(Debug, Clone)]
+pub struct Clock {
+    boot: BootId,
+    anchor: Anchor,
+    holdover: Duration,
+    shared: Arc<Shared>,
+}
+
+/// The two ways of counting time, taken at one moment.
+#[derive(Debug, Clone, Copy)]
+struct Anchor {
+    instant: Instant,
+    since_boot: Duration,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// Milliseconds since boot when the clock was last seen steered.
+    synced_ms: AtomicU64,
+    /// The newest wall time ever recorded, in milliseconds since 1970.
+    high_water_ms: AtomicU64,
+}
+
+impl Clock {
+    /// A clock that has seen nothing yet. `high_water` is the newest wall time in the journal, if there is one.
+    #[must_use]
+    pub fn new(holdover: Duration, high_water: Option<Timestamp>) -> Self {
+        let boot_time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        let since_boot = Duration::new(u64::try_from(boot_time.tv_sec).unwrap_or(0), u32::try_from(boot_time.tv_nsec).unwrap_or(0));
+        let high_water = high_water.map_or(0, |t| u64::try_from(t.as_millisecond()).unwrap_or(0));
+        Self {
+            boot: boot_id(),
+            anchor: Anchor { instant: Instant::now(), since_boot },
+            holdover,
+            shared: Arc::new(Shared { synced_ms: AtomicU64::new(NEVER), high_water_ms: AtomicU64::new(high_water) }),
+        }
+    }
+
+    /// Which boot of the machine this is.
+    #[must_use]
+    pub fn boot(&self) -> BootId {
+        self.boot
+    }
+
+    /// The stamp of something heard.
+    #[must_use]
+    pub fn stamp(&self, heard: Heard) -> Stamp {
+        let monotonic_ms = self.since_boot_ms(heard.monotonic);
+        let wall = Timestamp::try_from(heard.wall).unwrap_or(Timestamp::UNIX_EPOCH);
+        let clock = self.quality(wall, monotonic_ms);
+        Stamp { wall, monotonic_ms, boot: self.boot, clock }
+    }
+
+    /// The stamp of now.
+    #[must_use]
+    pub fn now(&self) -> Stamp {
+        self.stamp(Heard::now())
+    }
+
+    /// The quality of the clock now.
+    #[must_use]
+    pub fn quality_now(&self) -> ClockQuality {
+        self.now().clock
+    }
+
+    /// The clock was seen steered at this moment.
+    pub fn seen_synchronised(&self, at: Instant) {
+        self.shared.synced_ms.store(self.since_boot_ms(at), Ordering::Relaxed);
+    }
+
+    /// An event with this wall time is on disk: from now on an earlier time is not to be trusted.
+    pub fn recorded(&self, stamp: &Stamp) {
+        if stamp.clock != ClockQuality::Untrusted {
+            let wall = u64::try_from(stamp.wall.as_millisecond()).unwrap_or(0);
+            self.shared.high_water_ms.fetch_max(wall, Ordering::Relaxed);
+        }
+    }
+
+    fn since_boot_ms(&self, instant: Instant) -> u64 {
+        let since_boot = match instant.checked_duration_since(self.anchor.instant) {
+            Some(later) => self.anchor.since_boot + later,
+            None => self.anchor.since_boot.saturating_sub(self.anchor.instant - instant),
+        };
+        u64::try_from(since_boot.as_millis()).unwrap_or(NEVER)
+    }
+
+    fn quality(&self, wall: Timestamp, monotonic_ms: u64) -> ClockQuality {
+        let high_water = self.shared.high_water_ms.load(Ordering::Relaxed);
+        let wall_ms = u64::try_from(wall.as_millisecond()).unwrap_or(0);
+        let tolerance = millis(STEP_THRESHOLD);
+        if wall.as_second() < BUILT_AFTER || wall_ms.saturating_add(tolerance) < high_water {
+            return ClockQuality::Untrusted;
+        }
+        match self.shared.synced_ms.load(Ordering::Relaxed) {
+            NEVER => ClockQuality::Rtc,
+            at if monotonic_ms.saturating_sub(at) <= 2 * millis(SYNC_PROBE_INTERVAL) => ClockQuality::Ntp,
+            at if monotonic_ms.saturating_sub(at) <= millis(self.holdover) => ClockQuality::Holdover,
+            _ => ClockQuality::Rtc,
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The kernel's boot id, or one of our own where `/proc` does not show it (a sandbox may hide it).
+fn boot_id() -> BootId {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .ok()
+        .and_then(|text| text.trim().parse::<uuid::Uuid>().ok())
+        .map_or_else(|| BootId(uuid::Uuid::new_v4()), BootId)
+}
+
+/// Whether the kernel's clock is being steered. Blocks up to half a second: not for the runtime's threads.
+#[must_use]
+pub fn probe_synchronised() -> bool {
+    Path::new(TIMESYNCD_FLAG).exists() || timedated_says_synchronised().unwrap_or(false)
+}
+
+fn timedated_says_synchronised() -> Option<bool> {
+    use dbus::blocking::{Connection, stdintf::org_freedesktop_dbus::Properties};
+    let bus = Connection::new_system().ok()?;
+    bus.with_proxy("org.freedesktop.timedate1", "/org/freedesktop/timedate1", TIMEDATED_DEADLINE)
+        .get("org.freedesktop.timedate1", "NTPSynchronized")
+        .ok()
+}
+
+/// Watches wall time against monotonic time and tells of steps.
+#[derive(Debug)]
+pub struct StepWatch {
+    last: Heard,
+}
+
+impl StepWatch {
+    /// Starts watching from a moment.
+    #[must_use]
+    pub fn new(from: Heard) -> Self {
+        Self { last: from }
+    }
+
+    /// By how many milliseconds wall time has stepped since the last look (positive: forwards), if it has.
+    pub fn look(&mut self, now: Heard) -> Option<i64> {
+        let monotonic = signed_ms(now.monotonic.saturating_duration_since(self.last.monotonic));
+        let wall = match now.wall.duration_since(self.last.wall) {
+            Ok(forward) => signed_ms(forward),
+            Err(backward) => -signed_ms(backward.duration()),
+        };
+        self.last = now;
+        let step = wall - monotonic;
+        (step.abs() >= signed_ms(STEP_THRESHOLD)).then_some(step)
+    }
+}
+
+fn signed_ms(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Wall time of a moment, for people.
+#[must_use]
+pub fn wall_of(time: SystemTime) -> Timestamp {
+    Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(wall_s: i64, monotonic: Instant) -> Heard {
+        Heard { monotonic, wall: Timestamp::from_second(wall_s).unwrap().into() }
+    }
+
+    #[test]
+    fn a_clock_in_1970_or_behind_the_journal_is_untrusted() {
+        let newest = Timestamp::from_second(BUILT_AFTER + 1_000).unwrap();
+        let clock = Clock::new(Duration::from_secs(60), Some(newest));
+        let now = Instant::now();
+        assert_eq!(clock.stamp(heard(0, now)).clock, ClockQuality::Untrusted);
+        assert_eq!(clock.stamp(heard(BUILT_AFTER + 990, now)).clock, ClockQuality::Untrusted);
+        assert_eq!(clock.stamp(heard(BUILT_AFTER + 1_001, now)).clock, ClockQuality::Rtc);
+    }
+
+    #[test]
+    fn a_clock_that_was_steered_holds_over_and_then_is_only_an_rtc() {
+        let clock = Clock::new(Duration::from_secs(3_600), None);
+        let start = Instant::now();
+        clock.seen_synchronised(start);
+        let at = |s: u64| clock.stamp(heard(BUILT_AFTER + 5, start + Duration::from_secs(s))).clock;
+        assert_eq!(at(100), ClockQuality::Ntp);
+        assert_eq!(at(1_000), ClockQuality::Holdover);
+        assert_eq!(at(3_700), ClockQuality::Rtc);
+    }
+
+    #[test]
+    fn an_untrusted_time_never_raises_the_mark_that_later_times_are_held_against() {
+        let clock = Clock::new(Duration::from_secs(60), Some(Timestamp::from_second(BUILT_AFTER + 100).unwrap()));
+        let early = clock.stamp(heard(BUILT_AFTER, Instant::now()));
+        clock.recorded(&early);
+        assert_eq!(clock.stamp(heard(BUILT_AFTER + 101, Instant::now())).clock, ClockQuality::Rtc);
+    }
+
+    #[test]
+    fn a_step_is_told_once_with_its_size_and_a_slew_is_not() {
+        let start = Instant::now();
+        let mut watch = StepWatch::new(heard(1_000_000, start));
+        assert_eq!(watch.look(heard(1_000_010, start + Duration::from_secs(10))), None);
+        assert_eq!(watch.look(heard(1_000_311, start + Duration::from_secs(11))), Some(300_000));
+        assert_eq!(watch.look(heard(1_000_312, start + Duration::from_secs(12))), None);
+        assert_eq!(watch.look(heard(312, start + Duration::from_secs(13))), Some(-1_000_001_000));
+    }
+}

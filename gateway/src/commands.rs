@@ -1,0 +1,170 @@
+//! What customs tells the gate: kept on disk before it is acknowledged, answered by a receipt.
+//!
+//! This version executes no command. It says so in a receipt that names the command and goes up like every other
+//! receipt, so that whoever sent it knows the gate has it and will not act on it. A command that comes again is
+//! recognised by its `id` (or, without one, by its bytes) across restarts and is neither recorded nor answered twice.
+
+use std::sync::{Mutex, PoisonError};
+
+use segel_mqtt_bridge::uplink::{Delivery, Inbox, InboxError};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    clock::Clock,
+    event::{Assurance, Class, Draft, EventType, Subject},
+    ingest::note_json,
+    journal::{Entry, Journal, JournalReader},
+};
+
+/// The kind of note an answered command is kept under.
+pub const NOTE: &str = "command";
+/// Longest id of a command, in characters; a ULID has 26, a UUID 36.
+const ID_MAX: usize = 64;
+/// The text of a command up to this many bytes is kept in the event; of a longer one only the digest.
+const TEXT_MAX: usize = 4_096;
+
+/// Takes commands from the uplink into the journal.
+#[derive(Debug)]
+pub struct Commands {
+    journal: Journal,
+    reader: Mutex<JournalReader>,
+    clock: Clock,
+    /// One command at a time, so that the same command twice at once is still answered once.
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// What a command must at least say.
+#[derive(Deserialize)]
+struct Envelope {
+    id: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Received<'a> {
+    command_id: &'a str,
+    topic: &'a str,
+    bytes: usize,
+    sha256: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
+    retained: bool,
+    duplicate: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Refused<'a> {
+    command_id: &'a str,
+    sha256: &'a str,
+    status: &'static str,
+    code: &'static str,
+    text_en: &'static str,
+    text_id: &'static str,
+}
+
+/// What is kept of an answered command.
+#[derive(Serialize)]
+struct Answered<'a> {
+    sha256: &'a str,
+    receipt: String,
+}
+
+/// Why a command is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refusal {
+    NotSupported,
+    Malformed,
+    Retained,
+}
+
+impl Refusal {
+    /// Code, English, Indonesian.
+    fn words(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::NotSupported => (
+                "not_supported",
+                "This gate does not execute commands yet. Nothing was done. Open the seal by hand under the conventional procedure.",
+                "Gerbang ini belum menjalankan perintah. Tidak ada yang dilakukan. Buka segel secara manual sesuai prosedur.",
+            ),
+            Self::Malformed => (
+                "malformed",
+                "The command is not a JSON object with an id of at most 64 characters. Nothing was done. Send it again, corrected.",
+                "Perintah bukan objek JSON dengan id paling panjang 64 karakter. Tidak ada yang dilakukan. Kirim ulang setelah diperbaiki.",
+            ),
+            Self::Retained => (
+                "retained",
+                "The command was stored on the broker (retain=1) and may be old. Nothing was done. Send it again without retain.",
+                "Perintah tersimpan di broker (retain=1) dan mungkin sudah lama. Tidak ada yang dilakukan. Kirim ulang tanpa retain.",
+            ),
+        }
+    }
+}
+
+impl Commands {
+    /// An inbox on this journal.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn new(journal: Journal, clock: Clock) -> Result<Self, crate::journal::JournalError> {
+        let reader = Mutex::new(journal.reader()?);
+        Ok(Self { journal, reader, clock, turn: tokio::sync::Mutex::default() })
+    }
+
+    fn already_answered(&self, id: &str) -> Result<bool, InboxError> {
+        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(reader.note(NOTE, id).map_err(not_kept)?.is_some())
+    }
+
+    /// Both events, made before anything is awaited.
+    fn entries(&self, id: &str, digest: &str, delivery: &Delivery, refusal: Refusal) -> Result<Vec<Entry>, InboxError> {
+        let stamp = self.clock.now();
+        let subject = Subject::command(id).map_err(not_kept)?;
+        let text = std::str::from_utf8(&delivery.payload).ok().filter(|text| text.len() <= TEXT_MAX);
+        let received = Received {
+            command_id: id,
+            topic: &delivery.topic,
+            bytes: delivery.payload.len(),
+            sha256: digest,
+            text,
+            retained: delivery.retained,
+            duplicate: delivery.duplicate,
+        };
+        let (code, text_en, text_id) = refusal.words();
+        let refused = Refused { command_id: id, sha256: digest, status: "refused", code, text_en, text_id };
+        let received = Draft::new(Class::Receipt, EventType::CommandReceived, subject.clone(), stamp, Assurance::Own, &received)
+            .map_err(not_kept)?;
+        let refused = Draft::new(Class::Receipt, EventType::CommandRefused, subject, stamp, Assurance::Own, &refused).map_err(not_kept)?;
+        let answered = Answered { sha256: digest, receipt: refused.id.to_string() };
+        let note = note_json(NOTE, id, &answered);
+        Ok(vec![Entry::new(received), Entry::new(refused).with(note)])
+    }
+}
+
+impl Inbox for Commands {
+    async fn receive(&self, delivery: Delivery) -> Result<(), InboxError> {
+        let digest = hex::encode(Sha256::digest(&delivery.payload));
+        let (id, refusal) = match serde_json::from_slice::<Envelope>(&delivery.payload) {
+            Ok(Envelope { id }) if is_id(&id) => (id, if delivery.retained { Refusal::Retained } else { Refusal::NotSupported }),
+            _ => (format!("sha256-{}", &digest[..32]), Refusal::Malformed),
+        };
+        let _turn = self.turn.lock().await;
+        if self.already_answered(&id)? {
+            tracing::info!(command = id, "a command came again; it has been answered");
+            return Ok(());
+        }
+        let entries = self.entries(&id, &digest, &delivery, refusal)?;
+        self.journal.append_all(entries).await.map_err(not_kept)?;
+        tracing::info!(command = id, code = refusal.words().0, "a command was refused");
+        Ok(())
+    }
+}
+
+fn is_id(id: &str) -> bool {
+    !id.is_empty() && id.len() <= ID_MAX && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b))
+}
+
+fn not_kept(fault: impl std::fmt::Display) -> InboxError {
+    InboxError::NotKept(fault.to_string())
+}

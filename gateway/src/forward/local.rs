@@ -1,0 +1,194 @@
+//! From the journal to the monitors at the gate.
+//!
+//! Every event goes out as it stands on disk; what it says about a seal or a reader also goes out as that seal's or
+//! reader's retained state, and as flat numbers for a time series. Retained state lives in the broker's memory only,
+//! so it is published again from the journal's notes at every start.
+//!
+//! Monitors are shown what happens, not what happened: after a long stall the oldest are skipped and the skipping is
+//! logged. Customs gets them all the same, from the journal.
+
+use std::sync::Arc;
+
+use segel_mqtt_bridge::{
+    broker::{Broker, Keep},
+    topic::{self, Place},
+};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{event_topic, place};
+use crate::{
+    event::{Class, Seq, Source},
+    ingest::{READER_NOTE, ReaderState},
+    journal::{Heads, Journal, JournalError, JournalReader, Record},
+    seals::{self, SealState},
+};
+
+/// Events shown in one go.
+const BATCH: usize = 128;
+/// Bytes of events shown in one go.
+const BATCH_BYTES: usize = 256 * 1024;
+/// Monitors that are this many events behind are shown the newest instead.
+const BACKLOG_MAX: u64 = 2_000;
+
+/// The task that shows the journal to the monitors.
+#[derive(Debug)]
+pub struct Local {
+    reader: JournalReader,
+    heads: watch::Receiver<Heads>,
+    broker: Arc<Broker>,
+    place: Place,
+    shown: [Seq; Class::ALL.len()],
+}
+
+impl Local {
+    /// Begins with what is recorded from now on.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn new(journal: &Journal, broker: Arc<Broker>, source: &Source) -> Result<Self, JournalError> {
+        let heads = journal.heads();
+        let shown = std::array::from_fn(|index| heads.borrow().of(Class::ALL[index]));
+        Ok(Self { reader: journal.reader()?, heads, broker, place: place(source), shown })
+    }
+
+    /// Shows what is recorded until told to stop, then what was recorded until then.
+    pub async fn run(mut self, stop: CancellationToken) {
+        self = blocking(self, Self::show_retained).await;
+        loop {
+            self = blocking(self, Self::show_new).await;
+            tokio::select! {
+                changed = self.heads.changed() => if changed.is_err() { break },
+                () = stop.cancelled() => break,
+            }
+        }
+        blocking(self, Self::show_new).await;
+    }
+
+    fn show_retained(&mut self) {
+        let notes = |kind| self.reader.notes(kind).inspect_err(|fault| tracing::error!(%fault, "retained state cannot be read back"));
+        for note in notes(seals::NOTE).unwrap_or_default() {
+            if let Ok(state) = serde_json::from_slice::<SealState>(&note.value) {
+                self.show_seal(&state);
+            }
+        }
+        for note in notes(READER_NOTE).unwrap_or_default() {
+            if let Ok(state) = serde_json::from_slice::<ReaderState>(&note.value) {
+                self.show_reader(&state);
+            }
+        }
+    }
+
+    fn show_new(&mut self) {
+        let heads = *self.heads.borrow_and_update();
+        for (index, class) in Class::ALL.iter().enumerate() {
+            let head = heads.of(*class);
+            let behind = head.0.saturating_sub(self.shown[index].0);
+            if behind > BACKLOG_MAX {
+                tracing::warn!(class = class.as_str(), skipped = behind, "monitors were shown too little for too long; showing the newest");
+                self.shown[index] = head;
+            }
+            while self.shown[index] < head {
+                self.shown[index] = self.show_some(*class, self.shown[index], head);
+            }
+        }
+    }
+
+    /// Shows the next events of a class; the number up to which it is now shown.
+    fn show_some(&self, class: Class, after: Seq, head: Seq) -> Seq {
+        match self.reader.after(class, after, BATCH, BATCH_BYTES) {
+            Ok(records) => {
+                let last = records.last().map_or(head, |record| record.seq);
+                records.iter().for_each(|record| self.show(record));
+                last
+            }
+            Err(fault) => {
+                tracing::error!(%fault, "events cannot be read for the monitors");
+                head
+            }
+        }
+    }
+
+    fn show(&self, record: &Record) {
+        #[derive(Deserialize)]
+        struct Document<T> {
+            data: T,
+        }
+        #[derive(Deserialize)]
+        struct AboutSeal {
+            state: Option<SealState>,
+        }
+        let about = record.subject.as_str();
+        if about.starts_with("seal/") {
+            if let Ok(Document { data: AboutSeal { state: Some(state) } }) = serde_json::from_slice(&record.doc) {
+                self.show_seal(&state);
+            }
+        } else if about.starts_with("reader/")
+            && let Ok(Document { data }) = serde_json::from_slice::<Document<ReaderState>>(&record.doc)
+        {
+            self.show_reader(&data);
+        }
+        self.broker.publish(&event_topic(&self.place, &record.kind), &record.doc, Keep::Passing);
+    }
+
+    fn show_seal(&self, state: &SealState) {
+        let key = format!("seal-{}", state.seal.as_str().to_ascii_lowercase());
+        self.show_json(topic::Class::State, &key, state, Keep::Retained);
+        self.show_json(topic::Class::Telemetry, &key, &SealNumbers::of(state), Keep::Passing);
+    }
+
+    fn show_reader(&self, state: &ReaderState) {
+        self.show_json(topic::Class::State, &format!("reader-{}", state.reader), state, Keep::Retained);
+    }
+
+    fn show_json(&self, class: topic::Class, key: &str, value: &impl Serialize, keep: Keep) {
+        let topic = self.place.topic(class, key);
+        match topic.map_err(|fault| fault.to_string()).and_then(|topic| Ok((topic, serde_json::to_vec(value).map_err(|e| e.to_string())?)))
+        {
+            Ok((topic, payload)) => self.broker.publish(&topic, &payload, keep),
+            Err(fault) => tracing::error!(key, fault, "a state could not be shown"),
+        }
+    }
+}
+
+/// Runs a step that reads from disk where it may block, and gives the task back.
+async fn blocking(mut local: Local, step: fn(&mut Local)) -> Local {
+    let done = tokio::task::spawn_blocking(move || {
+        step(&mut local);
+        local
+    });
+    done.await.expect("the steps read, parse and publish, and none of that panics")
+}
+
+/// A seal as flat numbers, for Telegraf and Grafana.
+#[derive(Serialize)]
+struct SealNumbers {
+    t: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    locked: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tampered: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    battery_pct: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    voltage_mv: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temp_c: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rssi_dbm: Option<i16>,
+}
+
+impl SealNumbers {
+    fn of(state: &SealState) -> Self {
+        Self {
+            t: state.event_date_time.as_second(),
+            locked: state.says.lock.map(|lock| u8::from(lock == segel_drivers::LockClaim::Locked)),
+            tampered: state.says.tamper.map(u8::from),
+            battery_pct: state.says.battery_percent,
+            voltage_mv: state.says.voltage_mv,
+            temp_c: state.says.temperature_c,
+            rssi_dbm: state.rssi_dbm,
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! Builds every part of the gate, connects them, runs them, drains them in order.
+//!
+//! ```text
+//!   radios ──► Ingest ──► Journal ──► Upstream ──► Uplink ══► customs
+//!                 ▲          │  ▲                    │
+//!               Clock        │  └── Commands ◄───────┘
+//!                            └────► Local ──► Broker ──► monitors
+//!   Board (views of all) ──► Api (segel status), Health (state topics, supervisor)
+//! ```
+//!
+//! What must hold: the start fails only for a bad configuration or a journal that cannot be written; nothing waits
+//! for a peer; and on the way down the radios go first, the journal last, so that what was heard is kept and, as far
+//! as the line allows in a few seconds, sent.
+
+mod monitors;
+mod radios;
+mod upstream;
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, OnceLock},
+    time::Duration,
+};
+
+use sd_notify::NotifyState;
+use segel_drivers::{Heard, Report, SealId};
+use segel_mqtt_bridge::uplink::LinkStanding;
+use serde::Serialize;
+use tokio::{
+    sync::{mpsc, watch},
+    task::{JoinHandle, JoinSet},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    api::{Api, ApiError},
+    clock::{self, Clock},
+    config::Config,
+    event::{Assurance, Class, Draft, EventType, Source, Subject},
+    forward::upstream::Arrived,
+    health::{self, Health},
+    ingest::{COUNTER_NOTE, Ingest, Judge, Memory},
+    journal::{Beginning, Entry, Filter, Journal, JournalConfig, JournalError, JournalReader, Opening},
+    seals,
+    status::Board,
+};
+
+/// Reports between the radios and ingest; a portal reader sends a few hundred a second.
+const REPORTS_MAX: usize = 1_024;
+/// How long one part may take to end before the gate ends without it. Together they stay below the unit's 30 s.
+const PART_DEADLINE: Duration = Duration::from_secs(8);
+/// How long a stop waits for the line to take what is on disk: enough for a few thousand events on a good line.
+const LAST_POST: Duration = Duration::from_secs(3);
+
+/// Why the gate did not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum GateError {
+    /// The configuration names something that cannot be used.
+    #[error("{0}")]
+    Configuration(String),
+    /// The journal cannot be opened or read.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The local API's socket cannot be made.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+}
+
+/// The particulars of a start.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Started<'a> {
+    version: &'static str,
+    journal: String,
+    beginning: &'static str,
+    alarm_head: u64,
+    receipt_head: u64,
+    telemetry_head: u64,
+    readers: Vec<&'a str>,
+    registered_seals: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    office_code: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tps_code: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SetAside {
+    set_aside_to: PathBuf,
+    reason: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Stopped {
+    reason: &'static str,
+}
+
+/// Runs the gate until told to stop, then drains it.
+///
+/// # Errors
+/// [`GateError`] when it cannot start: the configuration names something unusable, the journal or the runtime
+/// directory cannot be written. A peer that is missing, a reader that is unplugged or a port in use is no such reason.
+pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GateError> {
+    let source = Source::new(config.gate.site.as_str(), config.gate.id.as_str()).map_err(|e| GateError::Configuration(e.to_string()))?;
+    let (journal, opening) = Journal::open(&config.gate.state_dir, journal_config(&config), source.clone())?;
+    let reader = journal.reader()?;
+    let clock = Clock::new(config.clock.holdover, newest_wall(&reader)?);
+    let memory = memory(&reader)?;
+    drop(reader);
+    record_start(&journal, &clock, &config, &opening).await;
+
+    let (reports, reported) = mpsc::channel::<Report>(REPORTS_MAX);
+    let judge = Judge::new(radios::thinning(&config), radios::known(&config), &memory, Heard::now());
+    let (ingest, ingest_view) = Ingest::new(reported, judge, clock.clone(), journal.clone());
+    let board = Board::new(source.clone(), clock.clone(), &journal, ingest_view)?;
+    let run_id = uuid::Uuid::new_v4().simple().to_string();
+
+    let stop_radios = CancellationToken::new();
+    let stop_rest = CancellationToken::new();
+    let broker = Arc::new(OnceLock::new());
+    let link = upstream::uplink(&config, &source, &journal, &clock, &run_id)?;
+    let board = board.with_uplink(link.as_ref().map(|link| link.standing.clone())).with_broker(Arc::clone(&broker));
+    let board = Arc::new(Mutex::new(board));
+    let api = Api::bind(&config.gate.runtime_dir, Arc::clone(&board))?;
+
+    let mut parts = JoinSet::new();
+    let ingest = tokio::spawn(ingest.run());
+    let radios = radios::start(&config, &reports, &stop_radios);
+    drop(reports);
+    let uplink = link.map(|link| (tokio::spawn(link.uplink.run(stop_rest.clone())), link.standing, link.arrived));
+    let monitors = monitors::start(&config, &source, &journal, &broker, &stop_rest).await?;
+    parts.spawn(api.run(stop_rest.clone()));
+    parts.spawn(Health::new(board, Arc::clone(&broker), &source, run_id).run(stop_rest.clone()));
+    parts.spawn(watch_synchronisation(clock.clone(), stop_rest.clone()));
+    health::tell(&[NotifyState::Ready]);
+    tracing::info!(journal = %opening.journal, readers = config.readers.len(), seals = config.seals.len(), "the gate is open");
+
+    stop.cancelled().await;
+
+    health::tell(&[NotifyState::Stopping]);
+    tracing::info!("the gate is closing");
+    stop_radios.cancel();
+    ended("the radios", radios).await;
+    ended("ingest", ingest).await;
+    record_own(&journal, &clock, EventType::GatewayStopped, &Stopped { reason: "told to stop" }).await;
+    if let Some((_, standing, arrived)) = &uplink {
+        last_post(&journal, standing, arrived.clone()).await;
+    }
+    stop_rest.cancel();
+    if let Some((uplink, ..)) = uplink {
+        ended("the link to customs", uplink).await;
+    }
+    if let Some(monitors) = monitors {
+        ended("the monitors' broker", monitors).await;
+    }
+    if timeout(PART_DEADLINE, parts.join_all()).await.is_err() {
+        tracing::warn!("the local API did not end in time");
+    }
+    journal.close().await?;
+    tracing::info!("the gate is closed");
+    Ok(())
+}
+
+/// Waits for a part to end; one that does not is left behind, and that is said.
+async fn ended<T>(what: &str, part: JoinHandle<T>) {
+    match timeout(PART_DEADLINE, part).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(fault)) => tracing::error!(%fault, "{what} ended badly; please report this"),
+        Err(_) => tracing::warn!("{what} did not end in time"),
+    }
+}
+
+/// While the line is up, gives it a moment to take what is on disk, the notice of this very stop included.
+async fn last_post(journal: &Journal, standing: &watch::Receiver<LinkStanding>, mut arrived: watch::Receiver<Arrived>) {
+    let heads = *journal.heads().borrow();
+    if standing.borrow().phase.is_up() {
+        // What does not make it stays in the journal and goes up after the next start.
+        drop(timeout(LAST_POST, arrived.wait_for(|arrived| arrived.reaches(&heads))).await);
+    }
+}
+
+fn journal_config(config: &Config) -> JournalConfig {
+    JournalConfig {
+        group_wait: config.journal.group_wait,
+        group_events: config.journal.group_events as usize,
+        telemetry_quota_bytes: config.journal.telemetry_quota_bytes,
+    }
+}
+
+/// The newest wall time on record: the clock may not be trusted below it.
+fn newest_wall(reader: &JournalReader) -> Result<Option<jiff::Timestamp>, JournalError> {
+    let mut newest = None;
+    for class in Class::ALL {
+        let last = reader.tail(&Filter { class: Some(*class), ..Filter::default() }, 1)?;
+        newest = newest.max(last.first().map(|record| record.wall));
+    }
+    Ok(newest)
+}
+
+/// What earlier runs knew of seals and their counters. A note that cannot be read is left out and said: the seal is
+/// then new to the gate, which costs a repeated alarm and never a missed one.
+fn memory(reader: &JournalReader) -> Result<Memory, JournalError> {
+    let mut memory = Memory::default();
+    for note in reader.notes(seals::NOTE)? {
+        match serde_json::from_slice(&note.value) {
+            Ok(state) => memory.seals.push(state),
+            Err(fault) => tracing::warn!(seal = note.key, %fault, "a seal's last state cannot be read back"),
+        }
+    }
+    for note in reader.notes(COUNTER_NOTE)? {
+        match (note.key.parse::<SealId>(), serde_json::from_slice(&note.value)) {
+            (Ok(seal), Ok(counter)) => drop(memory.counters.insert(seal, counter)),
+            _ => tracing::error!(seal = note.key, "a seal's counter cannot be read back; a replay may pass as its first message"),
+        }
+    }
+    Ok(memory)
+}
+
+async fn record_start(journal: &Journal, clock: &Clock, config: &Config, opening: &Opening) {
+    let beginning = match &opening.beginning {
+        Beginning::Resumed => "resumed",
+        Beginning::Fresh => "fresh",
+        Beginning::SetAside { to, reason } => {
+            tracing::error!(set_aside_to = %to.display(), reason, "the journal was damaged and is set aside; a new one begins");
+            let body = SetAside { set_aside_to: to.clone(), reason: reason.clone() };
+            record(journal, clock, Class::Alarm, EventType::JournalSetAside, &body).await;
+            "set_aside"
+        }
+    };
+    let body = Started {
+        version: env!("CARGO_PKG_VERSION"),
+        journal: opening.journal.to_string(),
+        beginning,
+        alarm_head: opening.heads.of(Class::Alarm).0,
+        receipt_head: opening.heads.of(Class::Receipt).0,
+        telemetry_head: opening.heads.of(Class::Telemetry).0,
+        readers: config.readers.keys().map(segel_drivers::ReaderId::as_str).collect(),
+        registered_seals: config.seals.len(),
+        office_code: config.gate.office_code.as_ref().map(crate::config::OfficeCode::as_str),
+        tps_code: config.gate.tps_code.as_ref().map(crate::config::TpsCode::as_str),
+    };
+    record_own(journal, clock, EventType::GatewayStarted, &body).await;
+}
+
+/// What the gate itself does belongs to the record and is never dropped: class receipt.
+async fn record_own(journal: &Journal, clock: &Clock, kind: EventType, body: &impl Serialize) {
+    record(journal, clock, Class::Receipt, kind, body).await;
+}
+
+async fn record(journal: &Journal, clock: &Clock, class: Class, kind: EventType, body: &impl Serialize) {
+    let recorded = match Draft::new(class, kind, Subject::gateway(), clock.now(), Assurance::Own, body) {
+        Ok(draft) => journal.append(Entry::new(draft)).await.map_err(|fault| fault.to_string()),
+        Err(fault) => Err(fault.to_string()),
+    };
+    if let Err(fault) = recorded {
+        tracing::error!(kind = kind.as_str(), fault, "this could not be recorded");
+    }
+}
+
+/// Asks now and then whether the clock is being steered.
+async fn watch_synchronisation(clock: Clock, stop: CancellationToken) {
+    let mut tick = tokio::time::interval(clock::SYNC_PROBE_INTERVAL);
+    let mut last = None;
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = stop.cancelled() => return,
+        }
+        if let Ok(true) = tokio::task::spawn_blocking(clock::probe_synchronised).await {
+            clock.seen_synchronised(std::time::Instant::now());
+        }
+        let quality = clock.quality_now();
+        if last.replace(quality) != Some(quality) {
+            tracing::info!(clock = quality.as_str(), "the clock's quality");
+        }
+    }
+}

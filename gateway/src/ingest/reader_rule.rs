@@ -1,0 +1,118 @@
+//! The gate's own ears: which reader works, since when, and what it complains of.
+//!
+//! Both coming and going are events in the alarm class, so that they stay in order and are never dropped: whoever
+//! reads the record must be able to tell an empty road from a deaf reader.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use segel_drivers::{Heard, ReaderId, Standing, Trouble};
+use serde::{Deserialize, Serialize};
+
+use super::{Finding, finding::note_json, judge::Known};
+use crate::{
+    clock::wall_of,
+    event::{Assurance, Class, EventType, Subject},
+};
+
+/// The kind of note a reader's state is kept under.
+pub const READER_NOTE: &str = "reader";
+
+/// What the gate last knew of one reader. This is also the payload of its retained state topic.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReaderState {
+    /// Version of this form.
+    pub v: u8,
+    /// The reader.
+    pub reader: String,
+    /// What drives it.
+    pub driver: String,
+    /// The lane it watches.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub lane: Option<String>,
+    /// `up` or `down`.
+    pub status: ReaderStatus,
+    /// What it says it is, or why it is down and what to look at.
+    pub detail: String,
+    /// Since when, by this gate's clock.
+    pub since: jiff::Timestamp,
+}
+
+/// Whether a reader works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReaderStatus {
+    /// It answers.
+    Up,
+    /// It does not.
+    Down,
+}
+
+#[derive(Debug)]
+pub(super) struct ReaderRule {
+    known: Arc<Known>,
+    states: BTreeMap<String, ReaderState>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TroubleBody<'a> {
+    reader: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lane: Option<String>,
+    driver: &'static str,
+    trouble: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    meaning: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lost: Option<u64>,
+}
+
+impl ReaderRule {
+    pub(super) fn new(known: Arc<Known>) -> Self {
+        Self { known, states: BTreeMap::new() }
+    }
+
+    pub(super) fn on_standing(&mut self, reader: &ReaderId, heard: Heard, standing: &Standing) -> Vec<Finding> {
+        let (kind, status, detail) = match standing {
+            Standing::Up { detail } => (EventType::CommsRestored, ReaderStatus::Up, detail),
+            Standing::Down { reason } => (EventType::CommsLost, ReaderStatus::Down, reason),
+        };
+        let state = ReaderState {
+            v: 1,
+            reader: reader.to_string(),
+            driver: self.known.driver(reader).to_owned(),
+            lane: self.known.lane(reader),
+            status,
+            detail: detail.clone(),
+            since: wall_of(heard.wall),
+        };
+        self.states.insert(state.reader.clone(), state.clone());
+        let note = note_json(READER_NOTE, reader.as_str(), &state);
+        vec![Finding::new(Class::Alarm, kind, Subject::reader(reader), Assurance::Own, &state).with_note(note)]
+    }
+
+    pub(super) fn states(&self) -> BTreeMap<String, ReaderState> {
+        self.states.clone()
+    }
+
+    pub(super) fn on_trouble(&mut self, reader: &ReaderId, trouble: &Trouble) -> Vec<Finding> {
+        let (name, status, meaning, lost) = match trouble {
+            Trouble::Antenna { status } => ("antenna", Some(*status), None, None),
+            Trouble::ReaderError { status, meaning } => ("reader_error", Some(*status), Some(*meaning), None),
+            Trouble::Overrun { lost } => ("overrun", None, None, Some(*lost)),
+        };
+        let body = TroubleBody {
+            reader: reader.as_str(),
+            lane: self.known.lane(reader),
+            driver: self.known.driver(reader),
+            trouble: name,
+            status,
+            meaning,
+            lost,
+        };
+        vec![Finding::new(Class::Alarm, EventType::ReaderTrouble, Subject::reader(reader), Assurance::Own, &body)]
+    }
+}
