@@ -145,7 +145,6 @@ impl FromStr for Start {
 ///
 /// # Errors
 /// When there is no journal, it cannot be read, or the output is closed.
-#[expect(clippy::needless_pass_by_value, reason = "arguments are read once, by the command they belong to")]
 pub fn run(args: JournalArgs, state_dir: &Path) -> anyhow::Result<ExitCode> {
     let outcome = match args.action {
         Action::Tail(args) => tail(&args, state_dir),
@@ -175,7 +174,10 @@ fn tail(args: &TailArgs, state_dir: &Path) -> anyhow::Result<ExitCode> {
     for record in reader.tail(&filter, args.number)? {
         show::record(&mut out, &record, args.json)?;
     }
-    while args.follow {
+    if !args.follow {
+        return Ok(ExitCode::SUCCESS);
+    }
+    loop {
         out.flush()?;
         let more = reader.since(&filter, &mut place, FOLLOW_PIECE)?;
         for record in &more {
@@ -185,7 +187,6 @@ fn tail(args: &TailArgs, state_dir: &Path) -> anyhow::Result<ExitCode> {
             std::thread::sleep(FOLLOW_EVERY);
         }
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn verify(args: &VerifyArgs, state_dir: &Path) -> anyhow::Result<ExitCode> {

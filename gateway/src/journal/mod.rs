@@ -23,6 +23,8 @@ mod quota;
 mod reader;
 mod schema;
 mod store;
+#[cfg(test)]
+mod tests;
 mod verify;
 mod writer;
 

@@ -226,14 +226,18 @@ impl JournalReader {
         Ok(Place(last.unwrap_or(0)))
     }
 
-    /// At most `limit` events recorded after `place` that pass the filter; moves the place behind the last of them.
+    /// At most `limit` events recorded after `place` that pass the filter; moves the place behind all that was looked at.
     ///
     /// # Errors
     /// When the database cannot be read.
     pub fn since(&self, filter: &Filter, place: &mut Place, limit: usize) -> Result<Vec<Record>, JournalError> {
+        let end = self.end()?;
         let records = self.select(filter, *place, "NOT INDEXED", "rowid ASC", limit)?;
+        if records.len() < limit {
+            place.0 = place.0.max(end.0);
+        }
         if let Some((last, _)) = records.last() {
-            *place = *last;
+            place.0 = place.0.max(last.0);
         }
         Ok(records.into_iter().map(|(_, record)| record).collect())
     }

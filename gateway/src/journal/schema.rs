@@ -130,7 +130,7 @@ mod tests {
     fn the_schema_of_version_1_is_frozen() {
         assert_eq!(
             crate::event::Digest::of(SCHEMA.as_bytes()).to_string(),
-            "0000000000000000000000000000000000000000000000000000000000000000"
+            "0177510a16f2c4b31ea86f7751fa6f0a1ae201e1bff1e147c396ed9e5863b5eb"
         );
     }
 }
