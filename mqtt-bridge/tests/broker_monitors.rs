@@ -86,7 +86,7 @@ async fn a_slow_subscriber_is_cut_off_and_others_are_not_delayed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_subscriber_that_takes_nothing_is_cut_off_even_when_the_gate_falls_silent() {
-    let broker = broker(Limits { stall: Duration::from_millis(500), queue_bytes: 64 << 20, ..Limits::default() }).await;
+    let broker = broker(Limits { stall: Duration::from_secs(3), queue_bytes: 64 << 20, ..Limits::default() }).await;
     let mut dead = Monitor::listening(broker.local_addr(), "dead").await;
     let mut good = Monitor::listening(broker.local_addr(), "good").await;
     // more than the kernel's buffers take

@@ -32,7 +32,8 @@ impl Flow {
     /// One step: number, retained value, on its way. True when the router has it.
     fn carry(&mut self, topic: &str, payload: &[u8], keep: Keep, most: usize) -> (bool, Kept) {
         self.last += 1;
-        let (frame, message) = Message::framed(self.last, topic, payload);
+        let before = self.spine.as_ref().map_or(0, |spine| spine.sent());
+        let (frame, message) = Message::framed(self.last, before, topic, payload);
         let kept = match keep {
             Keep::Retained => self.retained.keep(&message),
             Keep::Passing => Kept::Stands,

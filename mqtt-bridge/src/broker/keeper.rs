@@ -88,10 +88,12 @@ async fn watch(core: &Core, spine: &Spine, mut tap: Tap) -> &'static str {
     let mut moved = Instant::now();
     loop {
         tokio::select! {
+            // what lies ready is taken first: after a pause of the whole machine the router must not look dead
+            biased;
             drawn = tap.draw() => {
                 match drawn {
                     Ok(Drawn::Message(message)) => {
-                        spine.arrived(message.size());
+                        spine.saw(&message);
                         moved = Instant::now();
                     }
                     Ok(Drawn::Paused) => if tap.wake().await.is_err() {

@@ -258,7 +258,7 @@ mod tests {
     use rumqttd::protocol::{Filter as Asked, RetainForwardRule, Unsubscribe};
 
     fn message(number: u64, topic: &str, payload: &str) -> Message {
-        Message::framed(number, topic, payload.as_bytes()).1
+        Message::framed(number, 0, topic, payload.as_bytes()).1
     }
 
     fn subscribe(filters: &[(&str, QoS)]) -> Packet {

@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     fn message(number: u64, topic: &str, payload: &str) -> Message {
-        Message::framed(number, topic, payload.as_bytes()).1
+        Message::framed(number, 0, topic, payload.as_bytes()).1
     }
 
     #[test]
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn a_value_that_outgrows_the_store_never_leaves_a_false_one_behind() {
-        let mut store = Retained::new(2, 40);
+        let mut store = Retained::new(2, 50);
         assert_eq!(store.keep(&message(1, "a", "x")), Kept::Stands);
         assert_eq!(store.keep(&message(2, "a", &"y".repeat(50))), Kept::NoRoom);
         assert_eq!((store.len(), store.bytes), (0, 0));

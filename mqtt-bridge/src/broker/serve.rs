@@ -61,13 +61,11 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite>(admitted: Admitted<'_, S>) 
         let wake = farewell.map_or(clock.next(), |(_, until)| until.min(clock.next()));
         let may_read = monitor.may_read();
         tokio::select! {
+            // in this order, so that after a pause of the whole machine nobody is judged before what lay ready is taken
+            biased;
             () = leave.cancelled() => return End::TakenOver,
             () = gone.cancelled() => return End::RouterGone,
             () = core.closing.cancelled(), if farewell.is_none() => farewell = Some((core.last(), Instant::now() + FAREWELL)),
-            read = reader.read_buf(&mut early), if may_read => match read {
-                Ok(1..) => clock.heard(),
-                Ok(0) | Err(_) => return End::Vanished,
-            },
             wrote = write_some(&mut writer, monitor.out()), if pending => match wrote {
                 Ok(left) => {
                     unflushed = left;
@@ -75,11 +73,18 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite>(admitted: Admitted<'_, S>) 
                 }
                 Err(_) => return End::Vanished,
             },
+            read = reader.read_buf(&mut early), if may_read => match read {
+                Ok(1..) => clock.heard(),
+                Ok(0) | Err(_) => return End::Vanished,
+            },
             drawn = lease.tap().draw() => {
                 match drawn {
-                    Ok(Drawn::Message(message)) => if let Err(end) = monitor.on_message(&message) {
-                        return end;
-                    },
+                    Ok(Drawn::Message(message)) => {
+                        lease.spine().saw(&message);
+                        if let Err(end) = monitor.on_message(&message) {
+                            return end;
+                        }
+                    }
                     Ok(Drawn::Paused) => if lease.tap().wake().await.is_err() {
                         return End::RouterGone;
                     },

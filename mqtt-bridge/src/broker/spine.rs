@@ -16,7 +16,7 @@
 //! - a router that panicked shows as an error on every tap; its thread cannot be ended otherwise, so one that hangs is
 //!   abandoned.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
@@ -31,10 +31,10 @@ use super::message::Message;
 
 /// The one topic and filter inside the router.
 const INSIDE: &str = "segel";
-/// Bytes per segment of the router's log; four of them are more than may be in transit at once.
+/// Bytes per segment of the router's log; a burst must fit into all of them.
 const SEGMENT: usize = 512 * 1024;
 /// Segments of the router's log.
-const SEGMENTS: usize = 4;
+const SEGMENTS: usize = 8;
 /// Messages handed to a link in one go; half of rumqttd's own bound, so that a link is not paused by one read.
 const BATCH: u64 = 100;
 /// A router answers in microseconds; when it has not within this, it never will.
@@ -107,7 +107,10 @@ struct Idle {
 pub(super) struct Spine {
     commands: mpsc::Sender<Command>,
     idle: Mutex<Vec<Idle>>,
-    in_transit: AtomicUsize,
+    /// Bytes handed to this router; written under the lock of the flow only.
+    sent: AtomicU64,
+    /// Bytes known to have come through, by the newest frame anybody saw.
+    seen: AtomicU64,
     gone: CancellationToken,
 }
 
@@ -120,7 +123,13 @@ impl Spine {
         let rx = tokio::time::timeout(ANSWER, started).await.map_err(|_| RouterGone)?.map_err(|_| RouterGone)?;
         let mut tap = Tap { rx };
         tap.settled().await?;
-        let spine = Spine { commands, idle: Mutex::new(Vec::new()), in_transit: AtomicUsize::new(0), gone: CancellationToken::new() };
+        let spine = Spine {
+            commands,
+            idle: Mutex::new(Vec::new()),
+            sent: AtomicU64::new(0),
+            seen: AtomicU64::new(0),
+            gone: CancellationToken::new(),
+        };
         Ok((Arc::new(spine), tap))
     }
 
@@ -131,22 +140,27 @@ impl Spine {
 
     /// Sends a frame on its way if no more than `most` bytes are under way; false when it was not taken. Never blocks.
     pub(super) fn carry(&self, frame: Bytes, most: usize) -> bool {
-        let size = frame.len();
-        if self.gone.is_cancelled() || self.in_transit.fetch_add(size, Ordering::Relaxed) + size > most {
-            self.in_transit.fetch_sub(size, Ordering::Relaxed);
+        let size = frame.len() as u64;
+        if self.gone.is_cancelled() || self.in_transit() + size > most as u64 {
             return false;
         }
+        self.sent.fetch_add(size, Ordering::Relaxed);
         self.commands.send(Command::Carry(frame)).is_ok()
     }
 
-    /// The sentinel saw a message of this size come out.
-    pub(super) fn arrived(&self, size: usize) {
-        self.in_transit.fetch_sub(size, Ordering::Relaxed);
+    /// Somebody saw this message come out.
+    pub(super) fn saw(&self, message: &Message) {
+        self.seen.fetch_max(message.sent, Ordering::Relaxed);
     }
 
-    /// Bytes between the gate and the sentinel.
-    pub(super) fn in_transit(&self) -> usize {
-        self.in_transit.load(Ordering::Relaxed)
+    /// Bytes handed to this router so far.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Bytes handed to this router that nobody has seen come out yet.
+    pub(super) fn in_transit(&self) -> u64 {
+        self.sent().saturating_sub(self.seen.load(Ordering::Relaxed))
     }
 
     /// A tap for a monitor: one that is idle, or a new one.
@@ -214,6 +228,11 @@ pub(super) struct Lease {
 impl Lease {
     pub(super) fn tap(&mut self) -> &mut Tap {
         self.tap.as_mut().expect("taken only when dropped")
+    }
+
+    /// The router behind it.
+    pub(super) fn spine(&self) -> &Spine {
+        &self.spine
     }
 
     /// Cancelled when the router behind it is given up.
