@@ -35,6 +35,8 @@ pub(super) enum Order {
     CorruptNext,
     AntennaFault,
     AntennaRepaired,
+    Echo,
+    DeafWhileReading,
 }
 
 #[derive(Debug)]
@@ -57,6 +59,8 @@ pub(super) struct Bench {
     antenna_fault: bool,
     corrupt_next: bool,
     chunk: usize,
+    echo: bool,
+    deaf_while_reading: bool,
     heartbeat: Duration,
     heartbeats: u32,
     /// When the next heartbeat is due if no tag is seen before.
@@ -78,6 +82,8 @@ impl Bench {
             antenna_fault: false,
             corrupt_next: false,
             chunk: usize::MAX,
+            echo: false,
+            deaf_while_reading: false,
             heartbeat,
             heartbeats: 0,
             beat: Instant::now() + heartbeat,
@@ -139,11 +145,16 @@ impl Bench {
                 }
             }
             Order::AntennaRepaired => self.antenna_fault = false,
+            Order::Echo => self.echo = true,
+            Order::DeafWhileReading => self.deaf_while_reading = true,
         }
         Ok(())
     }
 
     async fn on_bytes(&mut self, bytes: &[u8]) {
+        if self.echo {
+            self.send(bytes).await;
+        }
         self.decoder.push(bytes);
         while let Some(frame) = self.decoder.next_frame() {
             self.on_command(&frame).await;
@@ -157,6 +168,9 @@ impl Bench {
 
     async fn on_command(&mut self, frame: &Frame) {
         if frame.address() != BROADCAST && frame.address() != self.config.address {
+            return;
+        }
+        if self.realtime && self.deaf_while_reading && frame.code() != code::MODE {
             return;
         }
         let known = self.config.dialect == Dialect::UhfReader288;
