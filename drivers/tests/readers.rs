@@ -250,3 +250,21 @@ async fn a_reader_left_in_real_time_mode_that_hears_nothing_else_is_had_back() {
         assert_eq!(radio.tag().await.epc, epc(round));
     }
 }
+
+#[tokio::test]
+async fn frames_of_another_layout_are_complained_of_once_and_never_read_as_tags() {
+    let directory = tempfile::tempdir().unwrap();
+    let reader = plug_in(directory.path(), "gate-in-1", UhfReader288);
+    let mut radio = kept(directory.path(), "gate-in-1", UhfReader288);
+    radio.up().await;
+    // a tag without its signal strength
+    let frame = segel_drivers::codec::uhf::Frame::new(0, 0xEE, &[0, 1, 2, 0xAB, 0xCD]);
+    for _ in 0..5 {
+        reader.noise(frame.bytes()).await.unwrap();
+    }
+    reader.show(epc(1), 1, 0x6B).await.unwrap();
+    let Sighting::Trouble(Trouble::ReaderError { meaning, .. }) = radio.next().await else { panic!() };
+    assert!(meaning.contains("tags may go unseen"), "{meaning}");
+    assert_eq!(radio.tag().await.epc, epc(1));
+    assert_eq!(radio.tally.not_understood.load(Ordering::Relaxed), 5);
+}

@@ -199,7 +199,7 @@ impl Bench {
             // status, version, type, protocols, band, power, scan time
             Dialect::UhfReader18 => &[0, 2, 36, 0x09, 0x03, 0x4E, 0x00, 30, 3],
             // and antennas in use, two reserved bytes, antenna check
-            Dialect::UhfReader288 => &[0, 0, 22, 0x0C, 0x03, 0x4E, 0x00, 30, 3, 1, 0, 0, 0],
+            Dialect::UhfReader288 => &[0, 0, 22, 0x0C, 0x03, 0x4E, 0x00, 30, 3, 0b11, 0, 0, 0],
         }
     }
 
@@ -209,8 +209,10 @@ impl Bench {
             return;
         }
         let old = self.config.dialect == Dialect::UhfReader18;
-        if self.antenna_fault {
-            self.say(code::INVENTORY, &[0xF8, 1, 0]).await;
+        // the antenna asked is the last byte but one: 80 is the first
+        let first = asked.len() < 2 || asked[asked.len() - 2] == 0x80;
+        if self.antenna_fault && first {
+            self.say(code::INVENTORY, &[0xF8]).await;
             return;
         }
         if old && !asked.is_empty() {
