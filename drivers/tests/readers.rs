@@ -198,3 +198,73 @@ async fn a_port_that_is_taken_says_so_and_is_had_when_it_is_free() {
     drop(taken);
     radio.up().await;
 }
+
+#[tokio::test]
+async fn a_line_that_gives_back_what_we_say_is_no_trouble() {
+    for mode in [Mode::Realtime, Mode::Poll] {
+        let directory = tempfile::tempdir().unwrap();
+        let reader = plug_in(directory.path(), "gate-in-1", UhfReader288);
+        reader.echo().await.unwrap();
+        let config = UhfReaderConfig { mode, ..configured(directory.path(), "gate-in-1", UhfReader288) };
+        let mut radio = Kept::new(UhfReader::new(config));
+        radio.up().await;
+        reader.show(epc(1), 1, 0x6B).await.unwrap();
+        assert_eq!(radio.tag().await.epc, epc(1), "no trouble is told before it");
+        assert_eq!(radio.tally.not_understood.load(Ordering::Relaxed), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_line_that_hangs_up_inside_a_frame_begins_clean() {
+    let directory = tempfile::tempdir().unwrap();
+    let reader = plug_in(directory.path(), "gate-in-1", UhfReader288);
+    let mut radio = kept(directory.path(), "gate-in-1", UhfReader288);
+    radio.up().await;
+    // a frame cut in its middle, and what would complete it after the line is back
+    let frame = segel_drivers::codec::uhf::Frame::new(0, 0xEE, &[0, 1, 2, 0xAB, 0xCD, 0x6B]);
+    reader.noise(&frame.bytes()[..6]).await.unwrap();
+    reader.unplug().await.unwrap();
+    radio.down().await;
+    reader.replug().await.unwrap();
+    loop {
+        // the reason may have changed while it was gone
+        if matches!(radio.standing().await, segel_drivers::Standing::Up { .. }) {
+            break;
+        }
+    }
+    reader.noise(&frame.bytes()[6..]).await.unwrap();
+    reader.show(epc(1), 1, 0x6B).await.unwrap();
+    assert_eq!(radio.tag().await.epc, epc(1), "the two halves are no tag");
+}
+
+#[tokio::test]
+async fn a_reader_left_in_real_time_mode_that_hears_nothing_else_is_had_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let reader = plug_in(directory.path(), "gate-in-1", UhfReader288);
+    reader.deaf_while_reading().await.unwrap();
+    for round in 0..2 {
+        // the second time it is still in the mode the first one left it in
+        let mut radio = kept(directory.path(), "gate-in-1", UhfReader288);
+        radio.up().await;
+        reader.show(epc(round), 1, 0x6B).await.unwrap();
+        assert_eq!(radio.tag().await.epc, epc(round));
+    }
+}
+
+#[tokio::test]
+async fn frames_of_another_layout_are_complained_of_once_and_never_read_as_tags() {
+    let directory = tempfile::tempdir().unwrap();
+    let reader = plug_in(directory.path(), "gate-in-1", UhfReader288);
+    let mut radio = kept(directory.path(), "gate-in-1", UhfReader288);
+    radio.up().await;
+    // a tag without its signal strength
+    let frame = segel_drivers::codec::uhf::Frame::new(0, 0xEE, &[0, 1, 2, 0xAB, 0xCD]);
+    for _ in 0..5 {
+        reader.noise(frame.bytes()).await.unwrap();
+    }
+    reader.show(epc(1), 1, 0x6B).await.unwrap();
+    let Sighting::Trouble(Trouble::ReaderError { meaning, .. }) = radio.next().await else { panic!() };
+    assert!(meaning.contains("tags may go unseen"), "{meaning}");
+    assert_eq!(radio.tag().await.epc, epc(1));
+    assert_eq!(radio.tally.not_understood.load(Ordering::Relaxed), 5);
+}

@@ -156,6 +156,22 @@ impl EmulatedReader {
         self.order(Order::AntennaRepaired).await
     }
 
+    /// From now on the line gives back what is said on it, as two-wire adapters do.
+    ///
+    /// # Errors
+    /// When the emulated reader has failed.
+    pub async fn echo(&self) -> io::Result<()> {
+        self.order(Order::Echo).await
+    }
+
+    /// From now on it listens to nothing but a change of mode while it is in real-time mode.
+    ///
+    /// # Errors
+    /// When the emulated reader has failed.
+    pub async fn deaf_while_reading(&self) -> io::Result<()> {
+        self.order(Order::DeafWhileReading).await
+    }
+
     async fn order(&self, order: Order) -> io::Result<()> {
         let failed = || io::Error::other("the emulated reader has stopped");
         let (done, result) = oneshot::channel();

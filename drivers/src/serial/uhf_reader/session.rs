@@ -21,6 +21,10 @@ use crate::{
 /// A pause longer than this lies between frames, never inside one. A byte takes 1 ms at 9600 baud and USB adapters
 /// hold bytes back for up to 16 ms; the rest is for a busy machine. It is only waited for behind garbage.
 const PAUSE: Duration = Duration::from_millis(200);
+/// Bytes read at once, at most.
+const CHUNK: usize = 512;
+/// Reads past a deadline: twice what the kernel keeps of a line (4 KiB).
+const LATE_READS_MAX: usize = 2 * 4096 / CHUNK;
 /// How often a reader is asked who it is before it counts as silent.
 const GREETINGS: u32 = 3;
 /// How many heartbeats, or answers to polls, may be missing.
@@ -31,6 +35,8 @@ const POLL_INTERVAL_MIN: Duration = Duration::from_millis(10);
 const EXPECTED_TAGS_Q: u8 = 4;
 /// Session in which tags answer every inventory anew.
 const SESSION: u8 = 0;
+/// Told once of frames that are whole and make no sense.
+const UNREADABLE: &str = "its answers do not have the layout of its dialect and tags may go unseen: check `dialect` of this reader";
 /// A UHFReader18 takes this many steps of 100 ms at least, whatever it says.
 const SCAN_STEPS_MIN: u8 = 10;
 
@@ -51,8 +57,9 @@ pub(super) struct Session<'a> {
     /// When the reader last said anything whole.
     heard: Instant,
     complaints: Complaints,
+    /// The antenna asked last, where antennas are asked one by one.
+    asked: Option<u8>,
     heartbeat: Command,
-    warned: bool,
 }
 
 impl<'a> Session<'a> {
@@ -71,8 +78,8 @@ impl<'a> Session<'a> {
             bytes_came: Instant::now(),
             heard: Instant::now(),
             complaints: Complaints::new(silence(config, heartbeat)),
+            asked: None,
             heartbeat,
-            warned: false,
         })
     }
 
@@ -146,12 +153,16 @@ impl<'a> Session<'a> {
 
     /// One inventory to its end; whether the reader answered at all.
     async fn inventory(&mut self, command: Command, scan: Duration) -> Result<bool, RadioFault> {
+        self.asked = if let Command::Inventory288 { antenna, .. } = command { Some(antenna) } else { None };
         self.say(command).await?;
         let mut answered = false;
         let mut deadline = Instant::now() + scan + self.config.answer_timeout;
         while let Some(frame) = self.next_frame(deadline).await? {
             let answer = self.on_frame(&frame).await?;
             if frame.code() != command.code() {
+                if Instant::now() >= deadline {
+                    break;
+                }
                 continue;
             }
             answered = true;
@@ -159,9 +170,7 @@ impl<'a> Session<'a> {
                 Some(Answer::Inventory { end: InventoryEnd::MoreFollows, .. }) => deadline = Instant::now() + self.config.answer_timeout,
                 Some(Answer::Statistics { .. }) => {}
                 Some(Answer::Inventory { .. }) => {
-                    let antenna = if let Command::Inventory288 { antenna, .. } = command { Some(antenna) } else { None };
-                    self.complaints.settle(antenna);
-                    self.complaints.settle(None);
+                    self.complaints.settle(self.asked);
                     break;
                 }
                 _ => break,
@@ -208,6 +217,9 @@ impl<'a> Session<'a> {
             if frame.code() == command.code() {
                 return Ok(answer.map(|answer| (frame, answer)));
             }
+            if Instant::now() >= deadline {
+                break;
+            }
         }
         Ok(None)
     }
@@ -222,7 +234,8 @@ impl<'a> Session<'a> {
 
     /// The next frame of our reader, or `None` at the deadline.
     async fn next_frame(&mut self, deadline: Instant) -> Result<Option<Frame>, RadioFault> {
-        let mut chunk = [0; 512];
+        let mut chunk = [0; CHUNK];
+        let mut late = 0;
         loop {
             let frame = self.decoder.next_frame();
             self.count();
@@ -236,6 +249,13 @@ impl<'a> Session<'a> {
                 }
                 self.heard = Instant::now();
                 return Ok(Some(frame));
+            }
+            // after a stall what came meanwhile is still looked at, but a line that never ends has a deadline too
+            if Instant::now() >= deadline {
+                late += 1;
+                if late > LATE_READS_MAX {
+                    return Ok(None);
+                }
             }
             // a pause counts from the last byte, not from when we began to look: a short deadline cuts no frame
             let waiting = self.decoder.is_waiting();
@@ -258,9 +278,11 @@ impl<'a> Session<'a> {
             Ok(answer) => answer,
             Err(unreadable) => {
                 self.ear.tally().not_understood.fetch_add(1, Ordering::Relaxed);
-                if !std::mem::replace(&mut self.warned, true) {
-                    tracing::warn!(reader = %self.config.id, %unreadable, ?frame, "a frame makes no sense; further ones are only counted");
-                }
+                tracing::debug!(reader = %self.config.id, %unreadable, ?frame, "a frame makes no sense");
+                // tags may have been in it: somebody has to look
+                let status = unreadable.status;
+                let trouble = Trouble::ReaderError { status, meaning: UNREADABLE };
+                self.complain(Complaint { antenna: self.asked, status }, trouble).await?;
                 return Ok(None);
             }
         };
@@ -274,11 +296,12 @@ impl<'a> Session<'a> {
             }
             Answer::AntennaFault { antenna, .. } => {
                 let status = frame.body()[0];
-                self.complain(Complaint { antenna: *antenna, status }, Trouble::Antenna { status }).await?;
+                let antenna = antenna.or(self.asked);
+                self.complain(Complaint { antenna, status }, Trouble::Antenna { status }).await?;
             }
             Answer::Failed { status, .. } => {
                 let trouble = Trouble::ReaderError { status: *status, meaning: meaning(*status) };
-                self.complain(Complaint { antenna: None, status: *status }, trouble).await?;
+                self.complain(Complaint { antenna: self.asked, status: *status }, trouble).await?;
             }
             Answer::Info(_) | Answer::Statistics { .. } | Answer::Heartbeat { .. } | Answer::Done { .. } => {}
         }

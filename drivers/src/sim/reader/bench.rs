@@ -35,6 +35,8 @@ pub(super) enum Order {
     CorruptNext,
     AntennaFault,
     AntennaRepaired,
+    Echo,
+    DeafWhileReading,
 }
 
 #[derive(Debug)]
@@ -57,6 +59,8 @@ pub(super) struct Bench {
     antenna_fault: bool,
     corrupt_next: bool,
     chunk: usize,
+    echo: bool,
+    deaf_while_reading: bool,
     heartbeat: Duration,
     heartbeats: u32,
     /// When the next heartbeat is due if no tag is seen before.
@@ -78,6 +82,8 @@ impl Bench {
             antenna_fault: false,
             corrupt_next: false,
             chunk: usize::MAX,
+            echo: false,
+            deaf_while_reading: false,
             heartbeat,
             heartbeats: 0,
             beat: Instant::now() + heartbeat,
@@ -139,11 +145,16 @@ impl Bench {
                 }
             }
             Order::AntennaRepaired => self.antenna_fault = false,
+            Order::Echo => self.echo = true,
+            Order::DeafWhileReading => self.deaf_while_reading = true,
         }
         Ok(())
     }
 
     async fn on_bytes(&mut self, bytes: &[u8]) {
+        if self.echo {
+            self.send(bytes).await;
+        }
         self.decoder.push(bytes);
         while let Some(frame) = self.decoder.next_frame() {
             self.on_command(&frame).await;
@@ -157,6 +168,9 @@ impl Bench {
 
     async fn on_command(&mut self, frame: &Frame) {
         if frame.address() != BROADCAST && frame.address() != self.config.address {
+            return;
+        }
+        if self.realtime && self.deaf_while_reading && frame.code() != code::MODE {
             return;
         }
         let known = self.config.dialect == Dialect::UhfReader288;
@@ -185,7 +199,7 @@ impl Bench {
             // status, version, type, protocols, band, power, scan time
             Dialect::UhfReader18 => &[0, 2, 36, 0x09, 0x03, 0x4E, 0x00, 30, 3],
             // and antennas in use, two reserved bytes, antenna check
-            Dialect::UhfReader288 => &[0, 0, 22, 0x0C, 0x03, 0x4E, 0x00, 30, 3, 1, 0, 0, 0],
+            Dialect::UhfReader288 => &[0, 0, 22, 0x0C, 0x03, 0x4E, 0x00, 30, 3, 0b11, 0, 0, 0],
         }
     }
 
@@ -195,8 +209,10 @@ impl Bench {
             return;
         }
         let old = self.config.dialect == Dialect::UhfReader18;
-        if self.antenna_fault {
-            self.say(code::INVENTORY, &[0xF8, 1, 0]).await;
+        // the antenna asked is the last byte but one: 80 is the first
+        let first = asked.len() < 2 || asked[asked.len() - 2] == 0x80;
+        if self.antenna_fault && first {
+            self.say(code::INVENTORY, &[0xF8]).await;
             return;
         }
         if old && !asked.is_empty() {
