@@ -133,8 +133,8 @@ impl Commands {
         };
         let (code, text_en, text_id) = refusal.words();
         let refused = Refused { command_id: id, sha256: digest, status: "refused", code, text_en, text_id };
-        let received = Draft::new(Class::Receipt, EventType::CommandReceived, subject.clone(), stamp, Assurance::Own, &received)
-            .map_err(not_kept)?;
+        let received =
+            Draft::new(Class::Receipt, EventType::CommandReceived, subject.clone(), stamp, Assurance::Own, &received).map_err(not_kept)?;
         let refused = Draft::new(Class::Receipt, EventType::CommandRefused, subject, stamp, Assurance::Own, &refused).map_err(not_kept)?;
         let answered = Answered { sha256: digest, receipt: refused.id.to_string() };
         let note = note_json(NOTE, id, &answered);

@@ -2,11 +2,9 @@
 //!
 //! A state is what the newest event about a seal says: every such event carries the whole state after it, the
 //! state is kept as a note in the event's own transaction, and so it can be read back at start without a scan
-//! and rebuilt from the events alone when the notes are lost ([`rebuild`]).
+//! and rebuilt from the events alone when the notes are lost ([`crate::ingest::Memory`]).
 //!
 //! Doubtful claims (replayed, or below the seal's counter) never change the state; they are recorded beside it.
-
-use std::collections::HashMap;
 
 use jiff::Timestamp;
 use segel_drivers::{LockClaim, SealId, SealReading};
@@ -160,28 +158,6 @@ impl SealSays {
             _ => SealCondition::RightCondition,
         }
     }
-}
-
-/// The states as the events alone tell them: the newest event of each seal that carries one.
-///
-/// `documents` are event documents in the order of their recording.
-#[must_use]
-pub fn rebuild<'a>(documents: impl Iterator<Item = &'a [u8]>) -> HashMap<SealId, SealState> {
-    #[derive(Deserialize)]
-    struct Document {
-        data: Body,
-    }
-    #[derive(Deserialize)]
-    struct Body {
-        state: Option<SealState>,
-    }
-    let mut states = HashMap::new();
-    for document in documents {
-        if let Ok(Document { data: Body { state: Some(state) } }) = serde_json::from_slice(document) {
-            states.insert(state.seal.clone(), state);
-        }
-    }
-    states
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use std::{
 };
 
 use sd_notify::NotifyState;
-use segel_drivers::{Heard, Report, SealId};
+use segel_drivers::{Heard, Report};
 use segel_mqtt_bridge::uplink::LinkStanding;
 use serde::Serialize;
 use tokio::{
@@ -40,9 +40,8 @@ use crate::{
     event::{Assurance, Class, Draft, EventType, Source, Subject},
     forward::upstream::Arrived,
     health::{self, Health},
-    ingest::{COUNTER_NOTE, Ingest, Judge, Memory},
+    ingest::{Ingest, Judge, Memory, Recalled},
     journal::{Beginning, Entry, Filter, Journal, JournalConfig, JournalError, JournalReader, Opening},
-    seals,
     status::Board,
 };
 
@@ -108,8 +107,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GateErro
     let (journal, opening) = Journal::open(&config.gate.state_dir, journal_config(&config), source.clone())?;
     let reader = journal.reader()?;
     let clock = Clock::new(config.clock.holdover, newest_wall(&reader)?);
-    let memory = memory(&reader)?;
     drop(reader);
+    let memory = recall(&journal).await?;
     record_start(&journal, &clock, &config, &opening).await;
 
     let (reports, reported) = mpsc::channel::<Report>(REPORTS_MAX);
@@ -200,23 +199,20 @@ fn newest_wall(reader: &JournalReader) -> Result<Option<jiff::Timestamp>, Journa
     Ok(newest)
 }
 
-/// What earlier runs knew of seals and their counters. A note that cannot be read is left out and said: the seal is
-/// then new to the gate, which costs a repeated alarm and never a missed one.
-fn memory(reader: &JournalReader) -> Result<Memory, JournalError> {
-    let mut memory = Memory::default();
-    for note in reader.notes(seals::NOTE)? {
-        match serde_json::from_slice(&note.value) {
-            Ok(state) => memory.seals.push(state),
-            Err(fault) => tracing::warn!(seal = note.key, %fault, "a seal's last state cannot be read back"),
+/// What earlier runs knew; rebuilt from the events where the notes of it are missing or of another form.
+async fn recall(journal: &Journal) -> Result<Memory, GateError> {
+    let reader = journal.reader()?;
+    let recalled = tokio::task::spawn_blocking(move || Memory::recall(&reader)).await;
+    match recalled.expect("reading rows and JSON does not panic")? {
+        Recalled::Kept(memory) => Ok(memory),
+        Recalled::Rebuilt(memory, notes) => {
+            if !memory.seals.is_empty() {
+                tracing::info!(seals = memory.seals.len(), "last known states are rebuilt from the events");
+            }
+            journal.keep(notes).await?;
+            Ok(memory)
         }
     }
-    for note in reader.notes(COUNTER_NOTE)? {
-        match (note.key.parse::<SealId>(), serde_json::from_slice(&note.value)) {
-            (Ok(seal), Ok(counter)) => drop(memory.counters.insert(seal, counter)),
-            _ => tracing::error!(seal = note.key, "a seal's counter cannot be read back; a replay may pass as its first message"),
-        }
-    }
-    Ok(memory)
 }
 
 async fn record_start(journal: &Journal, clock: &Clock, config: &Config, opening: &Opening) {

@@ -19,7 +19,7 @@ use std::{
 
 use segel_drivers::{Epc, Heard, ReaderId, Report, SealId, Sighting};
 
-use super::{Finding, ReaderState, reader_rule::ReaderRule, seal_rule::SealRule, tag_rule::TagRule};
+use super::{Finding, Memory, ReaderState, reader_rule::ReaderRule, seal_rule::SealRule, tag_rule::TagRule};
 use crate::journal::Note;
 
 /// When something unchanged is worth recording again.
@@ -134,13 +134,4 @@ pub struct SealCounts {
     pub in_range: usize,
     /// With a last known state in memory.
     pub known: usize,
-}
-
-/// What the journal's notes remember of earlier runs.
-#[derive(Debug, Default)]
-pub struct Memory {
-    /// Last known states, as kept under [`crate::seals::NOTE`].
-    pub seals: Vec<crate::seals::SealState>,
-    /// Message counters, as kept under [`super::COUNTER_NOTE`].
-    pub counters: HashMap<SealId, segel_drivers::codec::counter::CounterMemory>,
 }

@@ -10,6 +10,7 @@
 
 mod finding;
 mod judge;
+mod memory;
 mod reader_rule;
 mod seal_body;
 mod seal_change;
@@ -28,7 +29,8 @@ use tokio::{
 
 pub use finding::Finding;
 pub(crate) use finding::note_json;
-pub use judge::{Judge, Known, Memory, ReaderPlace, SealCounts, Thinning};
+pub use judge::{Judge, Known, ReaderPlace, SealCounts, Thinning};
+pub use memory::{Memory, Recalled};
 pub use reader_rule::{READER_NOTE, ReaderState, ReaderStatus};
 pub use seal_rule::COUNTER_NOTE;
 

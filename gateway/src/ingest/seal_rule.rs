@@ -25,7 +25,8 @@ use segel_drivers::{
 use super::{
     Finding,
     finding::note_json,
-    judge::{Known, Memory, SealCounts, Thinning},
+    judge::{Known, SealCounts, Thinning},
+    memory::Memory,
     seal_body::{Body, CounterStanding},
     seal_change::{kinds_of_change, steps},
 };

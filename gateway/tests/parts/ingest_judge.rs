@@ -1,7 +1,5 @@
 //! What reports amount to: changes are never thinned, repeats are counted, and nobody is believed twice.
 
-#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
-
 use std::time::{Duration, Instant, SystemTime};
 
 use segel::{

@@ -1,0 +1,9 @@
+//! The parts of the gate, each against the real journal.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
+mod commands;
+mod forward_upstream;
+mod ingest_judge;
+mod memory;
+mod support;

@@ -1,0 +1,38 @@
+//! A journal in a directory of its own, and drafts to put into it.
+
+use segel::{
+    event::{Assurance, BootId, Class, ClockQuality, Draft, EventType, Source, Stamp, Subject},
+    journal::{Entry, Journal, JournalConfig, Recorded},
+};
+use serde_json::json;
+
+/// The gate of the tests.
+pub(crate) fn source() -> Source {
+    Source::new("idsrg", "g01").unwrap()
+}
+
+/// Opens, or opens again, the journal there.
+pub(crate) fn open(dir: &std::path::Path) -> Journal {
+    Journal::open(dir, JournalConfig::default(), source()).unwrap().0
+}
+
+/// An event of this class that carries a number of its own.
+pub(crate) fn entry(class: Class, number: u64) -> Entry {
+    let kind = match class {
+        Class::Alarm => EventType::Tampered,
+        Class::Receipt => EventType::Sealed,
+        Class::Telemetry => EventType::DeviceStatus,
+    };
+    let stamp = Stamp { wall: jiff::Timestamp::now(), monotonic_ms: number, boot: BootId(uuid::Uuid::nil()), clock: ClockQuality::Rtc };
+    Entry::new(Draft::new(class, kind, Subject::gateway(), stamp, Assurance::Own, &json!({ "number": number })).unwrap())
+}
+
+/// Records so many events of a class, in one transaction each hundred.
+pub(crate) async fn record(journal: &Journal, class: Class, count: u64) -> Vec<Recorded> {
+    let mut recorded = Vec::new();
+    for from in (0..count).step_by(100) {
+        let entries = (from..count.min(from + 100)).map(|number| entry(class, number)).collect();
+        recorded.extend(journal.append_all(entries).await.unwrap());
+    }
+    recorded
+}
