@@ -1,5 +1,7 @@
 //! Opening: one writer, the right gate, whatever is in it, and a start that damage does not prevent.
 
+#![allow(clippy::unwrap_used, reason = "a test that meets an error has failed")]
+
 mod journal_support;
 
 use std::fs;
@@ -82,10 +84,32 @@ async fn numbers_and_chains_go_on_after_a_restart() {
     }
 }
 
-/// How a file gets damaged, and what is left of the one journal.
-fn damages() -> Vec<(&'static str, fn(&Path))> {
+#[tokio::test]
+async fn a_new_journal_has_the_settings_its_promises_rest_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = open(dir.path());
+    journal.close().await.unwrap();
+    let tool = rusqlite::Connection::open(dir.path().join("journal.db")).unwrap();
+    let setting = |name: &str| -> String {
+        let value: rusqlite::types::Value = tool.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0)).unwrap();
+        format!("{value:?}")
+    };
+    assert_eq!(setting("auto_vacuum"), "Integer(2)", "incremental: space can be given back in small steps");
+    assert_eq!(setting("journal_mode"), r#"Text("wal")"#);
+    assert_eq!(setting("user_version"), "Integer(1)");
+    assert_eq!(setting("application_id"), format!("Integer({})", 0x5345_474C));
+}
+
+/// Something that happens to a file, and what one would call it.
+type Damage = (&'static str, fn(&Path));
+
+fn damages() -> Vec<Damage> {
     vec![
         ("not a database", |path| fs::write(path, "this is no database, but a note somebody saved here").unwrap()),
+        ("not a database, and neither is its log", |path| {
+            fs::write(path, [7; 9_000]).unwrap();
+            fs::write(path.with_extension("db-wal"), [8; 9_000]).unwrap();
+        }),
         ("its first pages are zeros", |path| {
             let mut bytes = fs::read(path).unwrap();
             bytes[..8192].fill(0);
@@ -101,6 +125,11 @@ fn damages() -> Vec<(&'static str, fn(&Path))> {
         }),
         ("another program's", |path| {
             rusqlite::Connection::open(path).unwrap().pragma_update(None, "application_id", 77).unwrap();
+        }),
+        ("a database of another program, without a log", |path| {
+            fs::remove_file(path).unwrap();
+            let other = rusqlite::Connection::open(path).unwrap();
+            other.execute_batch("CREATE TABLE song (title TEXT); INSERT INTO song VALUES ('Gambang Semarang')").unwrap();
         }),
         ("the last document was changed", |path| {
             let database = rusqlite::Connection::open(path).unwrap();
@@ -124,11 +153,15 @@ async fn a_damaged_file_is_set_aside_whole_and_the_start_succeeds() {
         journal.close().await.unwrap();
         let file = dir.path().join("journal.db");
         damage(&file);
-        let damaged = fs::read(&file).ok();
+        let log = file.with_extension("db-wal");
+        let (damaged, damaged_log) = (fs::read(&file).ok(), fs::read(&log).ok());
 
         let (journal, opening) = open(dir.path());
         let Beginning::SetAside { to, .. } = &opening.beginning else { panic!("{what}: {:?}", opening.beginning) };
         assert!(fs::read(to.join("journal.db")).ok() == damaged, "{what}: kept as it was");
+        if damaged_log.is_some() {
+            assert!(fs::read(to.join("journal.db-wal")).ok() == damaged_log, "{what}: its log too");
+        }
         assert_ne!(opening.journal, before.journal, "{what}: numbers begin again under another identity");
         assert_eq!(journal.append(entry(Class::Alarm, 1)).await.unwrap().seq, Seq(1), "{what}");
         assert_verifies(&journal.reader().unwrap());

@@ -1,5 +1,7 @@
 //! Writing: when it is acknowledged, how it is grouped, what a failure leaves.
 
+#![allow(clippy::unwrap_used, reason = "a test that meets an error has failed")]
+
 mod journal_support;
 
 use std::time::Duration;

@@ -192,7 +192,8 @@ impl Journal {
         self.pending.advance(outlet, class, seq);
     }
 
-    /// The last committed numbers, level-triggered: whoever looks late still sees the latest.
+    /// The last committed numbers, level-triggered: whoever looks late still sees the latest. It closes when the writer
+    /// is gone, so whoever watches it also learns that.
     #[must_use]
     pub fn heads(&self) -> watch::Receiver<Heads> {
         self.heads.clone()

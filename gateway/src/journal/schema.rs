@@ -7,9 +7,10 @@
 //! is a subtraction and never a scan. Rows of `event` keep the order of recording in their rowid.
 //!
 //! Measured (release, ext4, 520-byte documents, 2 MiB cache, beside a bare file with fdatasync in the same run): a
-//! single append took 0.77 times the bare file with this table alone and 0.82 times with the index by subject, whether
+//! single insert took 0.77 times the bare file with this table alone and 0.82 times with the index by subject, whether
 //! the table has a rowid or not; the rowid form writes less and does not spill documents above a kilobyte. A larger
-//! cache changed nothing.
+//! cache changed nothing. Through the writer's thread an append took 0.96 times the bare file (p50 206 us; p99 0.8 ms,
+//! a checkpoint), pipelined telemetry reached 48,000 events/s, and the process stayed below 10 MB.
 
 use rusqlite::Connection;
 
@@ -76,19 +77,22 @@ CREATE TABLE note (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// Settings that touch no file, for one that may be anything.
+pub(super) fn prepare_any(connection: &Connection) -> Result<(), rusqlite::Error> {
+    connection.busy_timeout(std::time::Duration::from_millis(BUSY_MS))?;
+    connection.execute_batch("PRAGMA trusted_schema = OFF;")
+}
+
 /// Settings of a file without a first page yet; later they could not be made, and trying would write.
 pub(super) fn prepare_file(connection: &Connection) -> Result<(), rusqlite::Error> {
     connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL;")
 }
 
-/// Settings of the writing connection. None of them writes to a journal that is there already.
+/// Settings of the writing connection, once the file is known to be a journal. None of them writes to a journal that is there already.
 pub(super) fn prepare_writer(connection: &Connection) -> Result<(), rusqlite::Error> {
-    connection.busy_timeout(std::time::Duration::from_millis(BUSY_MS))?;
     connection.execute_batch(&format!(
         "PRAGMA journal_mode = WAL;
          PRAGMA synchronous = FULL;
-         PRAGMA foreign_keys = ON;
-         PRAGMA trusted_schema = OFF;
          PRAGMA temp_store = MEMORY;
          PRAGMA cache_size = -{WRITER_CACHE_KIB};
          PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES};

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 use uuid::Uuid;
 
@@ -105,6 +106,8 @@ impl Store {
         let path = dir.join(schema::FILE);
         let blank = std::fs::metadata(&path).map_or(true, |file| file.len() == 0);
         let mut connection = Connection::open(&path)?;
+        // Until it is known to be a journal, closing must leave the file and its log as they are: they may be evidence.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         let steps = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&steps);
         connection.progress_handler(
@@ -115,22 +118,25 @@ impl Store {
             }),
         )?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        schema::prepare_any(&connection)?;
+        let (application, version) = schema::header(&connection)?;
+        let fresh = application == 0 && version == 0 && is_empty(&connection)?;
+        if !fresh && application != schema::APPLICATION_ID {
+            return Err(Refusal::Damaged(format!("it is a database of another program (application id {application:#x})")));
+        }
+        if version > schema::VERSION {
+            return Err(JournalError::Newer { path, found: version, known: schema::VERSION }.into());
+        }
         if blank {
             schema::prepare_file(&connection)?;
         }
         schema::prepare_writer(&connection)?;
-        let (application, version) = schema::header(&connection)?;
         if !schema::is_durable(&connection)? {
             return Err(JournalError::Unsuited { dir: dir.to_owned() }.into());
         }
-        let fresh = application == 0 && version == 0 && is_empty(&connection)?;
         if fresh {
             create(&mut connection, source)?;
             super::aside::sync(dir)?;
-        } else if application != schema::APPLICATION_ID {
-            return Err(Refusal::Damaged(format!("it is a database of another program (application id {application:#x})")));
-        } else if version > schema::VERSION {
-            return Err(JournalError::Newer { path, found: version, known: schema::VERSION }.into());
         }
         let found = meta(&connection, "source")?;
         if found != source.to_string() {
@@ -141,6 +147,7 @@ impl Store {
         let chains = load(&connection)?;
         check_last(&connection, &chains)?;
         connection.progress_handler(0, None::<fn() -> bool>)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
         let steps = steps.load(Ordering::Relaxed);
         Ok((Self { connection, source: source.clone(), journal, chains, stale: false, quota, losing: false }, fresh, steps))
     }

@@ -14,6 +14,14 @@ fn entry(class: Class) -> Entry {
     Draft::new(class, EventType::DeviceStatus, Subject::gateway(), stamp, Assurance::Own, &serde_json::json!({})).unwrap().into()
 }
 
+#[test]
+fn handles_and_readers_go_to_other_threads() {
+    fn goes<T: Send + 'static>() {}
+    goes::<Journal>();
+    goes::<JournalReader>();
+    goes::<Ticket>();
+}
+
 #[tokio::test]
 async fn a_failed_commit_acknowledges_nobody() {
     let dir = tempfile::tempdir().unwrap();
