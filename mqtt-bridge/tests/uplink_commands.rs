@@ -165,3 +165,45 @@ async fn a_command_too_long_is_refused_once_and_does_not_block_the_line() {
     assert_eq!(link.until_up().await.commands_too_long, 1);
     link.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_are_acknowledged_in_the_order_they_came() {
+    let customs = customs().await;
+    let tray = Tray::that(Care::WaitForFirst);
+    let mut link = Running::start(config(customs.address()), &Queue::default(), &tray);
+    link.until_up().await;
+    let first = customs.send(Sendoff::new(UNLOCK, "slow"));
+    tray.until_offered(1).await;
+    let second = customs.send(Sendoff::new(UNLOCK, "quick"));
+    tray.until_offered(2).await;
+    let third = customs.send(Sendoff::new(UNLOCK, "quick too"));
+    tray.until_offered(3).await;
+    // MQTT 3.1.1 wants the acknowledgements in order, and brokers insist: the quick ones wait for the slow one.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!([first, second, third].iter().all(|command| !customs.is_acknowledged(*command)));
+    tray.open.send_replace(true);
+    for command in [first, second, third] {
+        customs.until_acknowledged(SOON, command).await.expect("all are acknowledged");
+    }
+    assert_eq!(customs.connects().len(), 1);
+    link.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_packet_beyond_every_limit_does_not_keep_the_gate_from_its_alarms() {
+    let customs = customs().await;
+    let queue = Queue::default();
+    let tray = Tray::that(Care::Keep);
+    let mut link = Running::start(config(customs.address()), &queue, &tray);
+    link.until_up().await;
+    customs.send(Sendoff::new(UNLOCK, vec![0; 6 << 20]));
+    // Were the session kept, the broker would send it first on every new line.
+    link.until_down_because("commands that waited there are lost").await;
+    queue.put("ev", "parcel 0");
+    queue.until_delivered(1).await;
+    let wiping: Vec<_> = customs.connects().iter().map(|connect| connect.clean_session).collect();
+    assert_eq!(wiping, [false, true, false], "wiped once, then kept again");
+    let command = customs.send(Sendoff::new(UNLOCK, "open"));
+    customs.until_acknowledged(SOON, command).await.expect("commands come as before");
+    link.end().await;
+}

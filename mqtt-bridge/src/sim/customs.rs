@@ -181,7 +181,7 @@ impl CustomsBroker {
     pub fn forget_sessions(&self) {
         self.shared.change(|state| {
             state.sessions.clear();
-            state.commands.iter_mut().for_each(|command| command.acknowledged |= command.sent.is_some());
+            state.commands.iter_mut().for_each(|command| command.forgotten = true);
         });
     }
 
@@ -193,7 +193,7 @@ impl CustomsBroker {
     /// Send a command to the gate subscribed to its topic, now or when it comes back. Returns its number.
     pub fn send(&self, command: Sendoff) -> usize {
         self.shared.change(|state| {
-            state.commands.push(Command { what: command, acknowledged: false, deliveries: 0, sent: None });
+            state.commands.push(Command { what: command, acknowledged: false, forgotten: false, deliveries: 0, sent: None });
             state.commands.len() - 1
         })
     }

@@ -180,7 +180,7 @@ pub enum LineFault {
     },
     /// A packet beyond every limit came in.
     #[error(
-        "customs' broker sent a packet of {bytes} bytes, far over the limit: have customs remove it (or this gate's session), or raise `max_payload_in`"
+        "customs' broker sent a packet of {bytes} bytes, far over the limit: this gate's session is wiped so that the link can go on; have customs stop sending it, or raise `max_payload_in`"
     )]
     PacketTooLong {
         /// Length of the packet in bytes.
@@ -198,6 +198,9 @@ pub enum LineFault {
         /// How many, at least.
         commands: usize,
     },
+    /// The session was wiped because of a packet beyond every limit.
+    #[error("this gate's session at customs' broker was wiped; commands that waited there are lost, have customs send them again")]
+    SessionWiped,
     /// The outbox did not answer.
     #[error("the gate's own queue did not hand out a message within {within:?}: look at the disk")]
     OutboxStuck {

@@ -27,12 +27,19 @@ const SPARE_IDS: u16 = 4;
 const SPARE_REQUESTS: usize = 256;
 /// Events the poller may be ahead of the uplink task; when they are used up it waits, and with it the socket.
 const EVENTS_AHEAD: usize = 1_024;
-/// A command up to this many times over its limit is taken off the line and refused; a larger one ends the line.
-const TAKE_OFF_FACTOR: usize = 4;
-/// But packets of this many bytes are always taken off the line.
-const TAKE_OFF_BYTES: usize = 1024 * 1024;
+/// A command over its limit, up to this many bytes more, is taken off the line and refused. A larger one ends the line.
+const TAKE_OFF_BYTES: usize = 4 * 1024 * 1024;
 /// Fixed header, topic and packet id of a PUBLISH at most.
 const MAX_PUBLISH_HEAD: usize = 5 + 2 + u16::MAX as usize + 2;
+
+/// What becomes of the session at customs' broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Session {
+    /// It is taken up again: commands sent while we were away are delivered.
+    Resume,
+    /// It is wiped, with all that waits in it.
+    Wipe,
+}
 
 /// What happened on the line.
 #[derive(Debug)]
@@ -62,9 +69,9 @@ pub(super) struct Line {
 
 impl Line {
     /// Begin to connect.
-    pub(super) fn open(config: Arc<UplinkConfig>) -> Self {
+    pub(super) fn open(config: Arc<UplinkConfig>, session: Session) -> Self {
         let (sender, events) = mpsc::channel(EVENTS_AHEAD);
-        Self { events, poller: tokio::spawn(poll_to_the_end(config, sender)) }
+        Self { events, poller: tokio::spawn(poll_to_the_end(config, session, sender)) }
     }
 
     /// The next events, at least one; none when the poller is gone without a word. Safe to cancel.
@@ -79,8 +86,8 @@ impl Drop for Line {
     }
 }
 
-async fn poll_to_the_end(config: Arc<UplinkConfig>, events: mpsc::Sender<LineEvent>) {
-    let options = match options(&config).await {
+async fn poll_to_the_end(config: Arc<UplinkConfig>, session: Session, events: mpsc::Sender<LineEvent>) {
+    let options = match options(&config, session).await {
         Ok(options) => options,
         Err(fault) => {
             // Nobody listens any more: then nobody needs the reason.
@@ -120,17 +127,14 @@ async fn poll_to_the_end(config: Arc<UplinkConfig>, events: mpsc::Sender<LineEve
     }
 }
 
-async fn options(config: &Arc<UplinkConfig>) -> Result<MqttOptions, LineFault> {
+async fn options(config: &UplinkConfig, session: Session) -> Result<MqttOptions, LineFault> {
     let mut options = MqttOptions::new(config.client_id.clone(), config.host.clone(), config.port);
     options
         .set_keep_alive(config.keep_alive)
-        .set_clean_session(false)
+        .set_clean_session(session == Session::Wipe)
         .set_manual_acks(true)
         .set_inflight(config.window.min(MAX_WINDOW) + SPARE_IDS)
-        .set_max_packet_size(
-            (config.max_payload_in * TAKE_OFF_FACTOR).max(TAKE_OFF_BYTES) + MAX_PUBLISH_HEAD,
-            config.max_payload_out + MAX_PUBLISH_HEAD,
-        );
+        .set_max_packet_size(config.max_payload_in + TAKE_OFF_BYTES + MAX_PUBLISH_HEAD, config.max_payload_out + MAX_PUBLISH_HEAD);
     if let Some(credentials) = &config.credentials {
         options.set_credentials(credentials.username.clone(), credentials.password.clone());
     }

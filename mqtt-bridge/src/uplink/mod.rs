@@ -19,6 +19,11 @@
 //! The session at the broker is a persistent one (clean session = 0). Upwards it makes no difference, for we send
 //! everything unacknowledged again whatever the broker remembers; downwards it makes the broker keep commands
 //! that were sent while we were away, and repeat those we have not acknowledged.
+//! It is wiped in one case only: a packet beyond every limit, which the broker would otherwise send first on every
+//! new line, so that no alarm ever got out again.
+//!
+//! It does not see what MQTT 3.1.1 cannot say: a broker that acknowledges a message and then does not keep it, or
+//! does not let us publish on a topic, looks like one that has received it.
 
 mod commands;
 mod config;

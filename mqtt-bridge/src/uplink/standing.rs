@@ -148,3 +148,39 @@ impl Board {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_trouble_is_logged_once_until_the_link_was_up_again() {
+        let now = Instant::now();
+        let (mut board, watcher) = Board::new(now);
+        let trouble = |seconds| LineFault::Silent { silent: Duration::from_secs(seconds) };
+        for seconds in 0..100 {
+            board.down(trouble(seconds), now, Some(now));
+            board.down(LineFault::Closed, now, Some(now));
+        }
+        assert_eq!(board.logged, [trouble(0), LineFault::Closed], "once per kind, whatever the numbers in it");
+        assert!(matches!(watcher.borrow().phase, Phase::Down { attempts: 200, .. }));
+        board.up(now);
+        assert!(board.logged.is_empty());
+        board.down(LineFault::Closed, now, Some(now));
+        assert!(matches!(watcher.borrow().phase, Phase::Down { attempts: 0, .. }), "the fall of a link that was up is no failed attempt");
+        assert_eq!(board.logged, [LineFault::Closed]);
+    }
+
+    #[test]
+    fn counters_wake_nobody_and_phases_do() {
+        let (board, mut watcher) = Board::new(Instant::now());
+        watcher.mark_unchanged();
+        board.count(|standing| standing.acked += 1);
+        assert!(!watcher.has_changed().expect("the board lives"));
+        assert_eq!(watcher.borrow().acked, 1);
+        board.connecting();
+        assert!(watcher.has_changed().expect("the board lives"));
+    }
+}

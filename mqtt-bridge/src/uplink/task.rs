@@ -26,7 +26,7 @@ use self::ending::PARTING;
 use super::commands::{Commands, Ended};
 use super::config::{UplinkConfig, UplinkConfigFault};
 use super::fault::LineFault;
-use super::line::{Line, LineEvent};
+use super::line::{Line, LineEvent, Session};
 use super::post::{Inbox, Outbox};
 use super::standing::{Board, LinkStanding};
 use crate::backoff::Backoff;
@@ -63,7 +63,7 @@ enum Stage {
     /// DISCONNECT is on its way behind the last PUBACK; a new line follows.
     Renewing {
         until: Instant,
-        commands: usize,
+        why: Renewal,
     },
     Draining {
         until: Instant,
@@ -72,6 +72,15 @@ enum Stage {
         until: Instant,
     },
     Over,
+}
+
+/// Why a line is given up on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Renewal {
+    /// So many commands come again only on a new line.
+    Commands(usize),
+    /// This one was only made to wipe the session.
+    Wiped,
 }
 
 /// The link to customs: see the module `uplink`.
@@ -89,6 +98,8 @@ pub struct Uplink<O: Outbox, I: Inbox> {
     board: Board,
     stage: Stage,
     line: Option<Line>,
+    /// What the next line does with the session.
+    session: Session,
     client: Option<AsyncClient>,
     last_heard: Instant,
 }
@@ -116,6 +127,7 @@ impl<O: Outbox, I: Inbox> Uplink<O, I> {
             board,
             stage: Stage::Waiting { until: now },
             line: None,
+            session: Session::Resume,
             client: None,
             last_heard: now,
             config: Arc::new(config),
@@ -199,7 +211,7 @@ impl<O: Outbox, I: Inbox> Uplink<O, I> {
                     _ => self.lose(LineFault::Silent { silent }),
                 }
             }
-            Stage::Renewing { commands, .. } => self.lose(LineFault::Redelivery { commands }),
+            Stage::Renewing { why, .. } => self.renew(why),
             Stage::Draining { .. } => self.part(),
             Stage::Parting { .. } => self.end(),
             Stage::Over => {}
@@ -210,7 +222,7 @@ impl<O: Outbox, I: Inbox> Uplink<O, I> {
         self.board.connecting();
         // One second more than the library takes, which counts whole seconds and knows the better reason.
         self.stage = Stage::Connecting { until: Instant::now() + self.config.connect_timeout + Duration::from_secs(1) };
-        self.line = Some(Line::open(Arc::clone(&self.config)));
+        self.line = Some(Line::open(Arc::clone(&self.config), self.session));
     }
 
     fn on_events(&mut self, count: usize, events: &mut Vec<LineEvent>) {
@@ -245,7 +257,7 @@ impl<O: Outbox, I: Inbox> Uplink<O, I> {
             LineEvent::Command(publish) if !self.stopping() => self.commands.take(publish),
             LineEvent::Command(_) | LineEvent::Heard => {}
             LineEvent::Lost(fault) => match self.stage {
-                Stage::Renewing { commands, .. } => self.lose(LineFault::Redelivery { commands }),
+                Stage::Renewing { why, .. } => self.renew(why),
                 _ => self.lose(fault),
             },
         }
@@ -255,6 +267,11 @@ impl<O: Outbox, I: Inbox> Uplink<O, I> {
     fn on_connected(&mut self, client: AsyncClient, session_present: bool) {
         tracing::debug!(session_present, "CONNECT accepted");
         self.board.count(|standing| standing.connections += 1);
+        if std::mem::replace(&mut self.session, Session::Resume) == Session::Wipe {
+            self.client = Some(client);
+            self.stage = Stage::Renewing { until: Instant::now() + PARTING, why: Renewal::Wiped };
+            return self.disconnect();
+        }
         let filters = self.config.command_filters.iter().map(|path| SubscribeFilter { path: path.clone(), qos: QoS::AtLeastOnce });
         let filters: Vec<_> = filters.collect();
         let subscribed = if filters.is_empty() { None } else { Some(client.try_subscribe_many(filters)) };
@@ -313,7 +330,7 @@ impl<O: Outbox, I: Inbox> Uplink<O, I> {
     fn renew_for_commands(&mut self) {
         if let (Stage::Up { .. }, Some(commands)) = (self.stage, self.commands.wants_new_line()) {
             // Not just dropped: the last acknowledgements are still on their way, and without them nothing would be gained.
-            self.stage = Stage::Renewing { until: Instant::now() + PARTING, commands };
+            self.stage = Stage::Renewing { until: Instant::now() + PARTING, why: Renewal::Commands(commands) };
             self.disconnect();
         }
     }

@@ -147,6 +147,8 @@ pub enum Care {
     Keep,
     /// Wait until the test opens the gate, then keep it.
     Wait,
+    /// Wait with the first one only; keep the others at once.
+    WaitForFirst,
     /// Fail so many times, then keep.
     FailFirst(usize),
     /// Panic on the first one, then keep.
@@ -197,7 +199,8 @@ impl Inbox for Tray {
         self.arrived.send_modify(|count| *count += 1);
         let outcome = match self.care {
             Care::Keep => Ok(()),
-            Care::Wait => {
+            Care::WaitForFirst if nth > 0 => Ok(()),
+            Care::Wait | Care::WaitForFirst => {
                 let _ = self.open.subscribe().wait_for(|open| *open).await;
                 Ok(())
             }

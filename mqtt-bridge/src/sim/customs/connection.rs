@@ -101,6 +101,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             state.connects.push(connect.clone());
             if connect.clean_session {
                 state.sessions.remove(&connect.client_id);
+                state.commands.iter_mut().for_each(|command| command.forgotten = true);
             }
             let present = state.sessions.contains_key(&connect.client_id);
             if state.connect_answer == ConnectReturnCode::Success && !connect.clean_session {
@@ -223,7 +224,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let Some(filters) = sessions.get(&self.client) else { return Ok(()) };
             for command in commands.iter_mut() {
                 let here = command.sent.is_some_and(|(connection, _)| connection == self.number);
-                if command.acknowledged || here || !filters.iter().any(|filter| mqttbytes::matches(&command.what.topic, filter)) {
+                if command.acknowledged
+                    || command.forgotten
+                    || here
+                    || !filters.iter().any(|filter| mqttbytes::matches(&command.what.topic, filter))
+                {
                     continue;
                 }
                 let mut publish = Publish::from_bytes(command.what.topic.clone(), QoS::AtLeastOnce, command.what.payload.clone());

@@ -13,6 +13,8 @@ use super::words::{Ack, Grant, Reading, Received, Sendoff};
 pub(super) struct Command {
     pub(super) what: Sendoff,
     pub(super) acknowledged: bool,
+    /// It went with a session that was forgotten or wiped.
+    pub(super) forgotten: bool,
     pub(super) deliveries: u32,
     /// On which connection it was last sent, under which packet id.
     pub(super) sent: Option<(u64, u16)>,

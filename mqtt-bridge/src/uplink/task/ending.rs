@@ -5,8 +5,9 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::time::Instant;
 
-use super::{Sent, Stage, Uplink};
+use super::{Renewal, Sent, Stage, Uplink};
 use crate::uplink::fault::LineFault;
+use crate::uplink::line::Session;
 use crate::uplink::post::{Inbox, Outbox};
 
 /// How long DISCONNECT, and the farewell before it, may take.
@@ -44,6 +45,11 @@ impl<O: Outbox, I: Inbox> Uplink<O, I> {
         if self.stopping() {
             return self.end();
         }
+        if let LineFault::PacketTooLong { bytes } = fault {
+            // The broker would send it first on every new line, and no alarm would ever get out again.
+            tracing::error!(bytes, "a packet is too long to be taken; the session at customs' broker is wiped, waiting commands are lost");
+            self.session = Session::Wipe;
+        }
         let up_for = match (self.stage, &fault) {
             // Up, but of no use for the last while.
             (Stage::Up { since }, LineFault::Unacknowledged { waited }) => since.elapsed().saturating_sub(*waited),
@@ -59,6 +65,14 @@ impl<O: Outbox, I: Inbox> Uplink<O, I> {
         let until = Instant::now() + pause;
         self.stage = Stage::Waiting { until };
         self.board.down(fault, std::time::Instant::now(), Some(until.into_std()));
+    }
+
+    /// A line that was given up on purpose is over.
+    pub(super) fn renew(&mut self, why: Renewal) {
+        self.lose(match why {
+            Renewal::Commands(commands) => LineFault::Redelivery { commands },
+            Renewal::Wiped => LineFault::SessionWiped,
+        });
     }
 
     fn give_back(&mut self) {
