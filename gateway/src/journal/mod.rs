@@ -18,6 +18,7 @@ mod aside;
 mod entry;
 mod error;
 mod lock;
+mod opening;
 mod pending;
 mod quota;
 mod reader;
@@ -44,8 +45,9 @@ pub use reader::{Filter, JournalReader, Place, RecordedNote};
 pub use verify::{Fault, Progress, Verified};
 
 use self::lock::Lock;
+use self::opening::Refusal;
 use self::pending::Pending;
-use self::store::{Refusal, Store};
+use self::store::Store;
 use self::writer::{Answer, Message, Writer};
 use crate::event::{Class, JournalId, Seq, Source};
 

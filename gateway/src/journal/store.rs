@@ -1,25 +1,16 @@
-//! The database under the writer: opens it, knows its heads, writes one group in one transaction.
+//! The database under the writer: knows its heads, writes one group in one transaction.
 //!
 //! What must hold: the heads in memory are those of the last commit and nothing else. A group is written against a copy
 //! of them, and the copy becomes true only after COMMIT; after a failure they are read again from disk before anything
 //! else is written.
 
-use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
-use uuid::Uuid;
 
 use super::entry::{Entry, Heads, Note, Recorded};
 use super::pending::Cursors;
-use super::{JournalError, quota, schema};
+use super::{JournalError, quota};
 use crate::event::gap::Gap;
 use crate::event::{Assurance, Class, Digest, Draft, EventType, JournalId, Seq, Source, Subject, document};
-
-/// Prepared statements kept; there are fewer.
-const STATEMENTS: usize = 24;
 
 /// One thing to be written, in its place in line.
 #[derive(Debug)]
@@ -28,38 +19,6 @@ pub(super) enum Work {
     Append(Vec<Entry>),
     /// Notes alone.
     Keep(Vec<Note>),
-}
-
-/// Why a database was not taken as a journal.
-#[derive(Debug)]
-pub(super) enum Refusal {
-    /// It is damaged, or is something else: set it aside.
-    Damaged(String),
-    /// It cannot be used as it is: say so.
-    Unusable(JournalError),
-}
-
-impl From<JournalError> for Refusal {
-    fn from(error: JournalError) -> Self {
-        Self::Unusable(error)
-    }
-}
-
-impl From<rusqlite::Error> for Refusal {
-    fn from(error: rusqlite::Error) -> Self {
-        use rusqlite::ErrorCode as Code;
-        use rusqlite::ffi;
-        let unreadable = matches!(
-            error.sqlite_error().map(|e| e.extended_code),
-            Some(ffi::SQLITE_IOERR_READ | ffi::SQLITE_IOERR_SHORT_READ | ffi::SQLITE_IOERR_CORRUPTFS)
-        );
-        // `Unknown` is SQLITE_ERROR: a table or column that must be there is not.
-        let damaged = match error.sqlite_error_code() {
-            Some(code) => matches!(code, Code::DatabaseCorrupt | Code::NotADatabase | Code::Unknown),
-            None => true,
-        };
-        if damaged || unreadable { Self::Damaged(error.to_string()) } else { Self::Unusable(error.into()) }
-    }
 }
 
 /// The end of one class's chain.
@@ -101,55 +60,9 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Opens or creates the database in `dir`; says whether it was created and how many steps of the database machine it took.
-    pub(super) fn open(dir: &Path, source: &Source, quota: u64) -> Result<(Self, bool, u64), Refusal> {
-        let path = dir.join(schema::FILE);
-        let blank = std::fs::metadata(&path).map_or(true, |file| file.len() == 0);
-        let mut connection = Connection::open(&path)?;
-        // Until it is known to be a journal, closing must leave the file and its log as they are: they may be evidence.
-        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-        let steps = Arc::new(AtomicU64::new(0));
-        let counter = Arc::clone(&steps);
-        connection.progress_handler(
-            1,
-            Some(move || {
-                counter.fetch_add(1, Ordering::Relaxed);
-                false
-            }),
-        )?;
-        connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        schema::prepare_any(&connection)?;
-        let (application, version) = schema::header(&connection)?;
-        let fresh = application == 0 && version == 0 && is_empty(&connection)?;
-        if !fresh && application != schema::APPLICATION_ID {
-            return Err(Refusal::Damaged(format!("it is a database of another program (application id {application:#x})")));
-        }
-        if version > schema::VERSION {
-            return Err(JournalError::Newer { path, found: version, known: schema::VERSION }.into());
-        }
-        if blank {
-            schema::prepare_file(&connection)?;
-        }
-        schema::prepare_writer(&connection)?;
-        if !schema::is_durable(&connection)? {
-            return Err(JournalError::Unsuited { dir: dir.to_owned() }.into());
-        }
-        if fresh {
-            create(&mut connection, source)?;
-            super::aside::sync(dir)?;
-        }
-        let found = meta(&connection, "source")?;
-        if found != source.to_string() {
-            return Err(JournalError::OtherGate { path, found, expected: source.clone() }.into());
-        }
-        let journal = meta(&connection, "journal")?;
-        let journal = journal.parse().map_err(|_| Refusal::Damaged(format!("its identity is `{journal}`")))?;
-        let chains = load(&connection)?;
-        check_last(&connection, &chains)?;
-        connection.progress_handler(0, None::<fn() -> bool>)?;
-        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
-        let steps = steps.load(Ordering::Relaxed);
-        Ok((Self { connection, source: source.clone(), journal, chains, stale: false, quota, losing: false }, fresh, steps))
+    /// The writing side of an opened journal, whose chains end at `chains`.
+    pub(super) const fn new(connection: Connection, source: Source, journal: JournalId, chains: Chains, quota: u64) -> Self {
+        Self { connection, source, journal, chains, stale: false, quota, losing: false }
     }
 
     pub(super) const fn journal(&self) -> JournalId {
@@ -244,23 +157,6 @@ impl Store {
     }
 }
 
-fn is_empty(connection: &Connection) -> Result<bool, rusqlite::Error> {
-    let any: Option<i64> = connection.query_row("SELECT 1 FROM sqlite_schema LIMIT 1", [], |row| row.get(0)).optional()?;
-    Ok(any.is_none())
-}
-
-fn create(connection: &mut Connection, source: &Source) -> Result<(), rusqlite::Error> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    transaction.execute_batch(schema::SCHEMA)?;
-    transaction.pragma_update(None, "application_id", schema::APPLICATION_ID)?;
-    transaction.pragma_update(None, "user_version", schema::VERSION)?;
-    let journal = JournalId(Uuid::new_v4());
-    for (key, value) in [("journal", journal.to_string()), ("source", source.to_string())] {
-        transaction.execute("INSERT INTO meta (key, value) VALUES (?1, ?2)", params![key, value])?;
-    }
-    transaction.commit()
-}
-
 /// One fact of the journal about itself.
 pub(super) fn meta(connection: &Connection, key: &str) -> Result<String, rusqlite::Error> {
     connection.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0))
@@ -287,25 +183,6 @@ pub(super) fn load(connection: &Connection) -> Result<Chains, rusqlite::Error> {
         }
     }
     Ok(chains)
-}
-
-/// The last document of each chain must be what its digest says: new documents will rest on it.
-fn check_last(connection: &Connection, chains: &Chains) -> Result<(), Refusal> {
-    for class in Class::ALL {
-        let head = chains[*class as usize];
-        if head.seq == Seq::NONE {
-            continue;
-        }
-        let doc: Vec<u8> = connection.query_row(
-            "SELECT doc FROM event WHERE class = ?1 AND seq = ?2",
-            params![*class as i64, signed(head.seq.0)],
-            |row| row.get(0),
-        )?;
-        if Digest::of(&doc) != head.digest {
-            return Err(Refusal::Damaged(format!("the last {class} event, number {}, is not what was written", head.seq)));
-        }
-    }
-    Ok(())
 }
 
 fn insert(
