@@ -27,7 +27,7 @@ pub const SOCKET: &str = "api.sock";
 /// Longest answer a client takes, in bytes; a status of 200 readers has some 60 KiB.
 const ANSWER_MAX: usize = 1024 * 1024;
 /// The daemon answers from memory and a few rows; after this long it is stuck.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
+pub(crate) const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Why the local API does not work.
 #[derive(Debug, thiserror::Error)]

@@ -26,9 +26,9 @@ use crate::{
 };
 
 /// How often the gate says how it is; well under a third of the unit's watchdog time.
-const INTERVAL: Duration = Duration::from_secs(5);
+pub(crate) const INTERVAL: Duration = Duration::from_secs(5);
 /// Ingest looks around every second; after this long without, it is stuck.
-const INGEST_STUCK: Duration = Duration::from_secs(10);
+pub(crate) const INGEST_STUCK: Duration = Duration::from_secs(10);
 
 /// The task that says how the gate is.
 #[derive(Debug)]

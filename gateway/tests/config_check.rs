@@ -68,7 +68,7 @@ username = true
     );
     folder.write(
         "segel.d/10-site.toml",
-        "[gate]\ntps_code = \"koja\"\nid = \"g01\n[log]\nlevel = loud\nformat = \"xml\"\n[clock\nmax_error_ms = 5\n",
+        "[gate]\ntps_code = \"koja\"\nid = \"g01\n[log]\nlevel = loud\nformat = \"xml\"\n[clock\nholdover_h = 5\n",
     );
     folder.write(
         "segel.d/20-more.toml",

@@ -81,13 +81,18 @@ fn with_every_default_written_out_nothing_changes() {
     assert_eq!(one, other);
 }
 
+/// Whether a comment is a setting: one word, an equals sign, a value.
+fn is_setting(comment: &str) -> bool {
+    comment.trim_start().split_once(" = ").is_some_and(|(key, _)| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
+}
+
 #[test]
 fn examples_in_the_sample_are_accepted_too() {
     let text: String = sample()
         .lines()
         .map(|line| match line.strip_prefix('#') {
             Some(rest) if rest.starts_with('[') => rest.to_owned(),
-            Some(rest) if !rest.starts_with(' ') => rest.replacen(": ", " = ", 1),
+            Some(rest) if is_setting(rest) => rest.trim_start().to_owned(),
             _ => line.to_owned(),
         })
         .fold(String::new(), |all, line| all + &line + "\n");

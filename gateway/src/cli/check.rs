@@ -1,8 +1,10 @@
 //! `segel check`: is this configuration good, and what does the gate run with?
 //!
 //! Either every fault, or the table of every timeout, limit and interval in force with its value, its origin and
-//! its reason. Those a person may set come from the table of keys; those fixed in code stand in [`FIXED`].
+//! its reason. Those a person may set come from the table of keys; those fixed in code stand in [`fixed()`].
 //! Nothing is opened but the files of the configuration; a running gate is not touched.
+
+mod fixed;
 
 use std::{
     fmt::Write as _,
@@ -12,8 +14,10 @@ use std::{
 
 use serde::Serialize;
 
+pub use fixed::{Fixed, fixed};
+
 use super::exit::Exit;
-use crate::config::{self, Config, Fault, LoadArgs, Loaded, Origin};
+use crate::config::{Config, Fault, LoadArgs, Loaded, Origin};
 
 /// The arguments of `segel check`.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -34,37 +38,6 @@ pub enum Form {
     /// For a program: one JSON document.
     Json,
 }
-
-/// A limit fixed in code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fixed {
-    /// What is limited.
-    pub name: &'static str,
-    /// The limit.
-    pub value: u64,
-    /// Its unit.
-    pub unit: &'static str,
-    /// Why it is so.
-    pub reason: &'static str,
-}
-
-/// The timeouts, limits and intervals nobody may set.
-pub static FIXED: &[Fixed] = &[
-    Fixed {
-        name: "config: main file or drop-in",
-        value: config::CONFIG_FILE_MAX_BYTES,
-        unit: "bytes",
-        reason: "a hundred times what the largest gate needs",
-    },
-    Fixed { name: "config: register of seals", value: config::SEALS_FILE_MAX_BYTES, unit: "bytes", reason: "some fifty thousand seals" },
-    Fixed {
-        name: "config: drop-ins",
-        value: config::DROP_INS_MAX as u64,
-        unit: "files",
-        reason: "a person still finds what overrides what",
-    },
-    Fixed { name: "config: faults shown", value: config::FAULTS_MAX as u64, unit: "faults", reason: "a person repairs no more in one go" },
-];
 
 /// Checks and writes the report to standard output.
 ///
@@ -116,7 +89,7 @@ pub fn limits(loaded: &Loaded) -> Vec<Row> {
     let set = loaded.origins.iter().filter_map(|(key, at)| {
         Some(Row { name: key.to_owned(), value: at.value.clone(), unit: at.unit?, origin: Some(at.origin.clone()), reason: at.reason })
     });
-    let fixed = FIXED.iter().map(|at| Row {
+    let fixed = fixed().into_iter().map(|at| Row {
         name: at.name.to_owned(),
         value: at.value.to_string(),
         unit: at.unit,

@@ -20,8 +20,8 @@ use exit::Exit;
 
 use crate::{api::ApiError, config::Faults, gate::GateError, journal::JournalError};
 
-/// Gateway daemon at a port gate: hears container seals, keeps a journal that cannot be forged or lost, and forwards
-/// it to customs.
+/// Gateway daemon at a port gate: hears container seals, writes what they say to a durable, hash-chained journal, and
+/// forwards it to customs.
 #[derive(Debug, Parser)]
 #[command(name = "segel", version, propagate_version = true, arg_required_else_help = true)]
 struct Command {

@@ -262,7 +262,6 @@ pub(super) static KEYS: &[Key] = &[
     setting("gate", "state_dir", Text(absolute), Preset::Text("/var/lib/segel"), "the journal must survive everything but a broken disk"),
     setting("gate", "runtime_dir", Text(absolute), Preset::Text("/run/segel"), "sockets must not survive a reboot"),
     setting("gate", "seals_file", Text(any_path), Absent, "the keys of seals stay out of the file people pass around"),
-    limit("clock", "max_error_ms", "ms", (1000, 1, 60_000), "a passage is a matter of seconds; a worse clock is called so"),
     limit("clock", "holdover_h", "h", (24, 1, 720), "a clock that was kept right drifts less than a second a day; later nobody knows"),
     limit("journal", "group_wait_ms", "ms", (50, 0, 1000), "readings share one disk write; alarms never wait"),
     limit("journal", "group_events", "events", (64, 1, 4096), "at this size a group is several times faster than single writes"),

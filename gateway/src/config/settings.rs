@@ -69,9 +69,6 @@ pub struct GateSettings {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClockSettings {
-    /// `max_error_ms`: the largest error at which a synchronised clock is still good.
-    #[serde(rename = "max_error_ms", deserialize_with = "millis")]
-    pub max_error: Duration,
     /// `holdover_h`: how long a clock stays good after it was last synchronised.
     #[serde(rename = "holdover_h", deserialize_with = "hours")]
     pub holdover: Duration,

@@ -30,7 +30,7 @@ const BATCH: usize = 128;
 /// Bytes of events shown in one go.
 const BATCH_BYTES: usize = 256 * 1024;
 /// Monitors that are this many events behind are shown the newest instead.
-const BACKLOG_MAX: u64 = 2_000;
+pub(crate) const BACKLOG_MAX: u64 = 2_000;
 
 /// The task that shows the journal to the monitors.
 #[derive(Debug)]

@@ -34,9 +34,9 @@ use crate::{
 };
 
 /// Records read ahead per class: enough to keep a fast line busy between two reads.
-const READ_AHEAD: usize = 256;
+pub(crate) const READ_AHEAD: usize = 256;
 /// Bytes read ahead per class; three classes of this is what the uplink costs in memory.
-const READ_AHEAD_BYTES: usize = 256 * 1024;
+pub(crate) const READ_AHEAD_BYTES: usize = 256 * 1024;
 /// A journal that cannot be read is tried again after this long.
 const READ_RETRY: Duration = Duration::from_secs(1);
 

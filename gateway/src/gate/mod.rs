@@ -46,11 +46,11 @@ use crate::{
 };
 
 /// Reports between the radios and ingest; a portal reader sends a few hundred a second.
-const REPORTS_MAX: usize = 1_024;
-/// How long one part may take to end before the gate ends without it. Together they stay below the unit's 30 s.
-const PART_DEADLINE: Duration = Duration::from_secs(8);
+pub(crate) const REPORTS_MAX: usize = 1_024;
+/// How long one part may take to end before the gate ends without it. Together they stay below the unit's TimeoutStopSec of 45 s.
+pub(crate) const PART_DEADLINE: Duration = Duration::from_secs(8);
 /// How long a stop waits for the line to take what is on disk: enough for a few thousand events on a good line.
-const LAST_POST: Duration = Duration::from_secs(3);
+pub(crate) const LAST_POST: Duration = Duration::from_secs(3);
 
 /// Why the gate did not start, or ended.
 #[derive(Debug, thiserror::Error)]

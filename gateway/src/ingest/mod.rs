@@ -33,6 +33,7 @@ pub use judge::{Judge, Known, ReaderPlace, SealCounts, Thinning};
 pub use memory::{Memory, Recalled};
 pub use reader_rule::{READER_NOTE, ReaderState, ReaderStatus};
 pub use seal_rule::COUNTER_NOTE;
+pub(crate) use tag_rule::TAGS_MAX;
 
 use crate::{
     clock::{Clock, StepWatch},
@@ -41,13 +42,13 @@ use crate::{
 };
 
 /// Entries on their way to disk at once; beyond it the radios wait. A group commit takes 64.
-const IN_FLIGHT_MAX: usize = 256;
+pub(crate) const IN_FLIGHT_MAX: usize = 256;
 /// How often silence and the clock are looked at; also the longest a moved counter waits to be kept.
-const TICK: Duration = Duration::from_secs(1);
+pub(crate) const TICK: Duration = Duration::from_secs(1);
 /// A journal that refuses is tried again after this long at first ...
-const RETRY_FIRST: Duration = Duration::from_millis(200);
+pub(crate) const RETRY_FIRST: Duration = Duration::from_millis(200);
 /// ... and at least this often later.
-const RETRY_CAP: Duration = Duration::from_secs(5);
+pub(crate) const RETRY_CAP: Duration = Duration::from_secs(5);
 
 type Recording = BoxFuture<'static, (Entry, Result<Recorded, JournalError>)>;
 

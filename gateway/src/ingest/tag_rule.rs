@@ -16,7 +16,7 @@ use super::{
 use crate::event::{Assurance, Class, EventType, Subject};
 
 /// Tags remembered at once, over all readers; the one read longest ago goes first. A lane shows a handful.
-const TAGS_MAX: usize = 8_192;
+pub(crate) const TAGS_MAX: usize = 8_192;
 
 #[derive(Debug)]
 pub(super) struct TagRule {

@@ -100,7 +100,7 @@ pub enum Beginning {
 }
 
 /// Messages in line before whoever appends waits for room: some tenths of a second of a bad burst.
-const LINE: usize = 512;
+pub(crate) const LINE: usize = 512;
 /// Most events one call records in one transaction.
 pub const TOGETHER_MAX: usize = 256;
 
