@@ -37,7 +37,7 @@ pub use fault::{FAULTS_MAX, Fault, Faults, Position};
 pub use load::{DROP_IN_FOLDER, DROP_INS_MAX, LoadArgs, Loaded, MAIN_FILE};
 pub use names::{GateId, Lane, NameError, OfficeCode, PasswordHash, SiteCode, TimeZoneName, TpsCode, Transport, UplinkUrl, UserName};
 pub use origin::{InForce, Origin, Origins};
-pub use seals::{RegisteredSeal, SealKey, SealRegister};
+pub use seals::{RegisteredSeal, SealRegister};
 pub use settings::{
     BleAdapter, BrokerSettings, ClockSettings, Config, Dialect, GateSettings, JournalSettings, LogFormat, LogLevel, LogSettings, ReadMode,
     Reader, ReopenSettings, SimulatedAir, ThinningSettings, UhfReader, UplinkSettings,

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fmt::Display, path::Path, str::FromStr, sync::Arc};
 
-use segel_drivers::{Epc, MacAddress, SealId};
+use segel_drivers::{Epc, MacAddress, SealId, SealKey};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -11,7 +11,7 @@ use toml::{
 use super::{
     fault::{Fault, Findings, Place},
     keys::type_name,
-    seals::{RegisteredSeal, SealKey, SealRegister},
+    seals::{RegisteredSeal, SealRegister},
     source::{SEALS_FILE_MAX_BYTES, Secrecy, SourceFile},
     suggest::nearest,
     syntax,

@@ -3,35 +3,9 @@
 //! A seal may be known by its radio address, by the tag on it, by both or by neither. With a key its advertisements
 //! are authenticated; the key makes the file secret.
 
-use std::fmt;
-
-use segel_drivers::{Epc, MacAddress, SealId};
+use segel_drivers::{Epc, MacAddress, SealId, SealKey};
 
 use crate::container::ContainerNumber;
-
-/// The key with which a seal signs or encrypts what it advertises: 16 bytes. `Debug` does not show it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct SealKey([u8; 16]);
-
-impl SealKey {
-    /// A key from its bytes.
-    #[must_use]
-    pub fn new(bytes: [u8; 16]) -> Self {
-        Self(bytes)
-    }
-
-    /// The bytes, for the cipher alone.
-    #[must_use]
-    pub fn expose(&self) -> &[u8; 16] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for SealKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SealKey(hidden)")
-    }
-}
 
 /// One seal of the register.
 #[derive(Debug, Clone, PartialEq, Eq)]

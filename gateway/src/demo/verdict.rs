@@ -15,11 +15,6 @@ use crate::{
     journal::{Accounts, JournalReader},
 };
 
-/// Events read at a time when the disk is compared.
-const PAGE: usize = 512;
-/// Bytes read at a time.
-const PAGE_BYTES: usize = 1024 * 1024;
-
 /// What the comparison found.
 #[derive(Debug)]
 pub(super) struct Verdict {
@@ -65,16 +60,12 @@ pub(super) fn compare(state_dir: &Path, received: &[Received], returned: usize) 
 }
 
 fn missing_at_customs(reader: &JournalReader, class: Class, received: &HashMap<String, [u8; 32]>) -> anyhow::Result<u64> {
-    let (mut after, mut missing) = (Seq::NONE, 0);
-    loop {
-        let records = reader.after(class, after, PAGE, PAGE_BYTES)?;
-        let Some(last) = records.last() else { return Ok(missing) };
-        after = last.seq;
-        for record in &records {
-            let digest: [u8; 32] = Sha256::digest(&record.doc).into();
-            missing += u64::from(received.get(&record.id.to_string()) != Some(&digest));
-        }
-    }
+    let mut missing = 0;
+    reader.each(class, |record| {
+        let digest: [u8; 32] = Sha256::digest(&record.doc).into();
+        missing += u64::from(received.get(&record.id.to_string()) != Some(&digest));
+    })?;
+    Ok(missing)
 }
 
 /// Within a class and a connection events come in the order of their numbers.

@@ -6,7 +6,6 @@ use segel_drivers::{
     Ear, Radio, ReaderId, Report,
     ble::Register,
     ble::scan::{AdapterName, BleScan, BleScanConfig},
-    codec::bthome::SealKey,
     serial::uhf_reader::{self, UhfReader, UhfReaderConfig},
     sim::air::{SimulatedAir, SimulatedAirConfig},
     supervise::{self, Patience},
@@ -71,7 +70,7 @@ fn register(seals: &SealRegister) -> Register {
     let mut register = Register::default();
     for seal in seals {
         if let Some(address) = seal.address {
-            register.insert(address, seal.id.clone(), seal.key.as_ref().map(|key| SealKey::new(*key.expose())));
+            register.insert(address, seal.id.clone(), seal.key.clone());
         }
     }
     register

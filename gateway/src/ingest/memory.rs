@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::{COUNTER_NOTE, finding::note_json};
 use crate::{
-    event::{Class, Seq},
+    event::Class,
     journal::{JournalError, JournalReader, Note},
     seals::{self, SealState},
 };
@@ -21,10 +21,6 @@ use crate::{
 const FORM_NOTE: (&str, &str) = ("projection", "seals");
 /// The form of the notes this version writes. A new number makes every gate rebuild them once.
 const FORM: u32 = 1;
-/// Events read at a time while rebuilding.
-const PAGE: usize = 512;
-/// Bytes read at a time while rebuilding.
-const PAGE_BYTES: usize = 512 * 1024;
 
 /// What is remembered.
 #[derive(Debug, Default)]
@@ -98,17 +94,13 @@ impl Memory {
         let mut states: HashMap<SealId, SealState> = HashMap::new();
         let mut memory = Self::default();
         for class in Class::ALL {
-            let mut after = Seq::NONE;
-            loop {
-                let records = reader.after(*class, after, PAGE, PAGE_BYTES)?;
-                let Some(last) = records.last() else { break };
-                after = last.seq;
-                let about_seals = records.iter().filter(|record| record.subject.as_str().starts_with("seal/"));
-                for Document { data } in about_seals.filter_map(|record| serde_json::from_slice(&record.doc).ok()) {
+            reader.each(*class, |record| {
+                let about_seal = record.subject.as_str().starts_with("seal/");
+                if let Some(Document { data }) = about_seal.then(|| serde_json::from_slice(&record.doc).ok()).flatten() {
                     memory.take_counter(&data);
                     take_state(&mut states, data.state);
                 }
-            }
+            })?;
         }
         memory.seals = states.into_values().collect();
         Ok(memory)

@@ -16,6 +16,11 @@ use super::store::{self, Head, seq, signed, unsigned};
 use super::{JournalError, Outlet, Progress, Record, Verified, schema, verify};
 use crate::event::{Class, EventType, JournalId, Seq, Subject};
 
+/// Events read at a time by [`JournalReader::each`] ...
+const PAGE: usize = 512;
+/// ... and bytes of them: what a walk over ten million events costs in memory.
+const PAGE_BYTES: usize = 512 * 1024;
+
 /// What makes a [`Record`], in this order.
 const COLUMNS: &str = "class, seq, id, type, subject, wall, doc, rowid";
 
@@ -118,6 +123,20 @@ impl JournalReader {
             records.push(record);
         }
         Ok(records)
+    }
+
+    /// Hands every event of `class` to `take`, in order, a page at a time, however many there are.
+    ///
+    /// # Errors
+    /// When the database cannot be read; what was handed over until then was.
+    pub fn each(&self, class: Class, mut take: impl FnMut(&Record)) -> Result<(), JournalError> {
+        let mut after = Seq::NONE;
+        loop {
+            let records = self.after(class, after, PAGE, PAGE_BYTES)?;
+            let Some(last) = records.last() else { return Ok(()) };
+            after = last.seq;
+            records.iter().for_each(&mut take);
+        }
     }
 
     /// The cursor of an outlet: the last number it confirmed or had to skip, [`Seq::NONE`] when it is unknown.
