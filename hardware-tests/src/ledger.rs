@@ -9,8 +9,10 @@ use segel::{
         chain::{ChainCheck, ChainReport},
         document::Head,
     },
+    forward::UPLINK,
     journal::JournalReader,
 };
+use segel_mqtt_bridge::sim::Received;
 
 /// Records read at a time.
 const PAGE: usize = 512;
@@ -29,12 +31,22 @@ pub struct Ledger {
 }
 
 impl Ledger {
+    /// The books of all these messages.
+    ///
+    /// # Errors
+    /// When an event's document cannot be read.
+    pub fn of(received: &[Received]) -> anyhow::Result<Self> {
+        let mut ledger = Self::default();
+        received.iter().try_for_each(|message| ledger.take(&message.topic, &message.payload))?;
+        Ok(ledger)
+    }
+
     /// Takes in one received message; what is no event (a state) is passed over.
     ///
     /// # Errors
     /// When an event's document cannot be read.
     pub fn take(&mut self, topic: &str, payload: &[u8]) -> anyhow::Result<()> {
-        if !topic.contains("/ev/") {
+        if !is_event(topic) {
             return Ok(());
         }
         let id = Head::parse(payload)?.id.to_string();
@@ -97,4 +109,46 @@ impl Ledger {
         anyhow::ensure!(on_disk == self.documents.len(), "customs has {} events, the gate's disk {on_disk}", self.documents.len());
         Ok(on_disk)
     }
+
+    /// Everything that must hold once the gate has been stopped with nothing left to send: the same events on both
+    /// sides byte for byte, no second form of any, accounts that add up with nothing pending or dropped, and a chain
+    /// that is whole from the received bytes alone. How many events there are.
+    ///
+    /// # Errors
+    /// The first thing that does not hold.
+    pub fn balance(self, state_dir: &Path) -> anyhow::Result<usize> {
+        let count = self.same_as(state_dir)?;
+        anyhow::ensure!(self.forged == 0, "{} events came again with other bytes", self.forged);
+        let mut recorded = 0;
+        for account in JournalReader::open(state_dir)?.accounts(&UPLINK)?.iter() {
+            anyhow::ensure!(account.recorded == account.delivered + account.pending + account.dropped, "does not add up: {account:?}");
+            anyhow::ensure!(account.pending == 0 && account.dropped == 0, "not everything is delivered: {account:?}");
+            recorded += account.recorded;
+        }
+        anyhow::ensure!(recorded == count as u64, "the accounts have {recorded} events and the disk {count}");
+        let repeats = self.repeats;
+        let chain = self.chain();
+        anyhow::ensure!(chain.is_whole(), "the chain is not whole from what customs received: {chain:?}");
+        let linked: u64 = chain.chains.iter().map(|chain| chain.count).sum();
+        anyhow::ensure!(linked == recorded, "the chains have {linked} different events, {recorded} were recorded");
+        let counted: u64 = chain.chains.iter().map(|chain| chain.duplicates + chain.unchecked).sum();
+        anyhow::ensure!(counted == repeats, "the chains have {counted} repeats, the ledger {repeats}");
+        Ok(count)
+    }
+}
+
+/// Whether messages of this topic are events.
+#[must_use]
+pub fn is_event(topic: &str) -> bool {
+    topic.contains("/ev/")
+}
+
+/// The documents of all events of one kind, named as in the topic (`forced-open`), in the order they came.
+///
+/// # Panics
+/// When one is no JSON: no gate of ours sends such.
+#[must_use]
+pub fn events(received: &[Received], kind: &str) -> Vec<serde_json::Value> {
+    let of_kind = received.iter().filter(|m| m.topic.split_once("/ev/").is_some_and(|(_, tail)| tail == kind));
+    of_kind.map(|m| serde_json::from_slice(&m.payload).expect("every event is JSON")).collect()
 }

@@ -20,15 +20,16 @@ const SILENCED: [&str; 3] = ["rumqttd=off", "rumqttc=off", "zbus=off"];
 pub fn start(settings: &LogSettings) -> anyhow::Result<()> {
     let directives = std::iter::once(settings.level.as_str()).chain(SILENCED).collect::<Vec<_>>().join(",");
     let registry = tracing_subscriber::registry().with(EnvFilter::try_new(directives)?);
+    let terminal = std::io::stderr().is_terminal();
     let json = match settings.format {
         LogFormat::Json => true,
         LogFormat::Text => false,
-        LogFormat::Auto => !std::io::stderr().is_terminal(),
+        LogFormat::Auto => !terminal,
     };
     if json {
         registry.with(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr)).try_init()?;
     } else {
-        registry.with(fmt::layer().with_target(false).with_writer(std::io::stderr)).try_init()?;
+        registry.with(fmt::layer().with_target(false).with_ansi(terminal).with_writer(std::io::stderr)).try_init()?;
     }
     Ok(())
 }
