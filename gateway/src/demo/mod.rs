@@ -59,7 +59,7 @@ struct Pace {
 /// # Errors
 /// When the stage cannot be set: a port in use, no pseudo-terminal, no space. The message says which, and what to do.
 pub async fn run(args: DemoArgs) -> anyhow::Result<Exit> {
-    let pace = Pace { beat: if args.quick { Duration::from_millis(60) } else { Duration::from_millis(1_000) } };
+    let pace = Pace { beat: if args.quick { Duration::from_millis(60) } else { Duration::from_millis(2_400) } };
     let stage = Stage::set(&args).await?;
     let mut story = Story::new(stage, pace);
     let played = story.play().await;
