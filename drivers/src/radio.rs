@@ -255,7 +255,7 @@ mod tests {
     async fn a_gate_that_is_busy_costs_a_counted_sighting_and_never_a_wait() {
         let (reports, heard) = mpsc::channel(1);
         let ear = Ear::new("gate-in-1".parse().unwrap(), reports);
-        let sighting = Sighting::Trouble(crate::Trouble::Antenna { status: 0xF8 });
+        let sighting = Sighting::Trouble(crate::Trouble::Antenna { antenna: None, status: 0xF8 });
         ear.try_hear(sighting.clone()).unwrap();
         ear.try_hear(sighting.clone()).unwrap();
         assert_eq!(ear.tally().overruns.load(Ordering::Relaxed), 1);

@@ -182,6 +182,8 @@ pub enum AdvertRefusal {
 pub enum Trouble {
     /// An antenna is missing or mismatched.
     Antenna {
+        /// Which, counted from 1, where the reader says it or it was asked for one alone.
+        antenna: Option<u8>,
         /// The reader's status byte.
         status: u8,
     },

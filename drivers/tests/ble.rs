@@ -1,22 +1,74 @@
 //! The Bluetooth radio on machines where Bluetooth does not work.
 //!
 //! libdbus reads the address of the system bus once per process, so each test here starts itself again in a process
-//! of its own with the bus it needs.
+//! of its own with the bus it needs. Some need D-Bus's own daemon: where it is missing they count as ignored and say
+//! so; with `SEGEL_PEERS=required` they fail instead, so that nothing is tested less in silence.
 
 mod bench;
 
-use std::{io::Read, os::unix::net::UnixListener, path::Path, process::Command, sync::Arc, time::Duration};
+use std::{
+    io::Read,
+    os::unix::net::UnixListener,
+    path::Path,
+    process::{Command, ExitCode},
+    sync::Arc,
+    time::Duration,
+};
 
 use bench::{
     Kept,
-    bluez::{Bluez, Bus},
+    bluez::{self, Bluez, Bus},
     epc, kept, plug_in,
 };
+use libtest_mimic::{Arguments, Trial};
 use segel_drivers::{
     Sighting,
     ble::{AdapterName, BleScan, BleScanConfig, Register},
     codec::uhf::Dialect,
 };
+
+/// A test, told its own name.
+type Test = fn(&'static str);
+
+/// Names a test after its function.
+macro_rules! named {
+    ($($test:ident),+ $(,)?) => { [$((stringify!($test), $test as Test)),+] };
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let alone =
+        named![without_d_bus_the_adapter_is_down_with_a_reason_and_the_readers_go_on, a_hung_adapter_does_not_stop_the_other_radio,];
+    let on_a_bus = named![
+        seals_are_heard_from_their_first_advertisement_on_and_remembered_ones_are_not,
+        a_silent_air_is_scanned_anew_and_an_adapter_that_cannot_is_down,
+        without_bluez_or_its_adapter_the_reason_says_so_and_it_is_found_when_it_comes,
+    ];
+    let mut trials: Vec<Trial> = alone.into_iter().map(|(name, test)| trial(name, test)).collect();
+    let missing = !bluez::has_daemon();
+    let required = std::env::var("SEGEL_PEERS").is_ok_and(|wish| wish == "required");
+    for (name, test) in on_a_bus {
+        let ignored = missing && !required;
+        if ignored && std::env::var_os(AGAIN).is_none() {
+            eprintln!("SKIPPED {name}: {REMEDY}");
+        }
+        // run all the same, by wish or because it is required, it fails
+        trials.push(
+            if missing { trial(name, |_| panic!("dbus-daemon is missing: {REMEDY}")) } else { trial(name, test) }
+                .with_ignored_flag(ignored),
+        );
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+const REMEDY: &str = "install Debian's package dbus";
+
+fn trial(name: &'static str, test: Test) -> Trial {
+    Trial::test(name, move || {
+        test(name);
+        Ok(())
+    })
+}
 
 /// Where a process started again finds its bus.
 const BUS: &str = "DBUS_SYSTEM_BUS_ADDRESS";
@@ -60,13 +112,12 @@ async fn reads_go_on(directory: &Path, until: impl Fn() -> bool) {
     }
 }
 
-#[test]
-fn without_d_bus_the_adapter_is_down_with_a_reason_and_the_readers_go_on() {
+fn without_d_bus_the_adapter_is_down_with_a_reason_and_the_readers_go_on(name: &str) {
     with_bus(
-        "without_d_bus_the_adapter_is_down_with_a_reason_and_the_readers_go_on",
+        name,
         |_| ("unix:path=/nonexistent/bus".to_owned(), ()),
         async || {
-            let directory = tempfile::tempdir().unwrap();
+            let directory = tempfile::tempdir().expect("a directory");
             let mut ble = adapter(Duration::from_secs(30));
             let reason = ble.down().await;
             assert!(reason.contains("cannot open hci0: no connection to the D-Bus system bus"), "{reason}");
@@ -88,10 +139,9 @@ fn deaf_bus(directory: &Path) -> (String, ()) {
     (format!("unix:path={}", socket.display()), ())
 }
 
-#[test]
-fn a_hung_adapter_does_not_stop_the_other_radio() {
-    with_bus("a_hung_adapter_does_not_stop_the_other_radio", deaf_bus, async || {
-        let directory = tempfile::tempdir().unwrap();
+fn a_hung_adapter_does_not_stop_the_other_radio(name: &str) {
+    with_bus(name, deaf_bus, async || {
+        let directory = tempfile::tempdir().expect("a directory");
         let mut ble = adapter(Duration::from_secs(3));
         reads_go_on(directory.path(), || !ble.heard.is_empty()).await;
         let reason = ble.down().await;
@@ -120,10 +170,8 @@ fn scanning(quiet: Duration) -> Kept {
     Kept::new(BleScan::new(BleScanConfig { quiet, ..config }))
 }
 
-#[test]
-#[ignore = "needs dbus-daemon"]
-fn seals_are_heard_from_their_first_advertisement_on_and_remembered_ones_are_not() {
-    with_bus("seals_are_heard_from_their_first_advertisement_on_and_remembered_ones_are_not", a_bus, async || {
+fn seals_are_heard_from_their_first_advertisement_on_and_remembered_ones_are_not(name: &str) {
+    with_bus(name, a_bus, async || {
         let bluez = Bluez::start();
         bluez.remembers(STRANGER, &locked());
         let mut ble = scanning(Duration::from_secs(30));
@@ -135,15 +183,13 @@ fn seals_are_heard_from_their_first_advertisement_on_and_remembered_ones_are_not
             let Sighting::Advert(advert) = ble.next().await else { panic!() };
             let name = if seal == SEAL { "JT-8000620011" } else { "BLE-5448E68F80A6" };
             assert_eq!((advert.seal.as_str(), advert.rssi_dbm, advert.reading.packet), (name, Some(rssi), Some(packet)));
-            assert_eq!(advert.address, seal.parse().unwrap());
+            assert_eq!(advert.address, seal.parse().expect("it is well formed"));
         }
     });
 }
 
-#[test]
-#[ignore = "needs dbus-daemon"]
-fn a_silent_air_is_scanned_anew_and_an_adapter_that_cannot_is_down() {
-    with_bus("a_silent_air_is_scanned_anew_and_an_adapter_that_cannot_is_down", a_bus, async || {
+fn a_silent_air_is_scanned_anew_and_an_adapter_that_cannot_is_down(name: &str) {
+    with_bus(name, a_bus, async || {
         let bluez = Bluez::start();
         let mut ble = scanning(Duration::from_millis(100));
         ble.up().await;
@@ -162,19 +208,22 @@ fn a_silent_air_is_scanned_anew_and_an_adapter_that_cannot_is_down() {
     });
 }
 
-#[test]
-#[ignore = "needs dbus-daemon"]
-fn without_bluez_or_its_adapter_the_reason_says_so_and_it_is_found_when_it_comes() {
-    with_bus("without_bluez_or_its_adapter_the_reason_says_so_and_it_is_found_when_it_comes", a_bus, async || {
+fn without_bluez_or_its_adapter_the_reason_says_so_and_it_is_found_when_it_comes(name: &str) {
+    with_bus(name, a_bus, async || {
         let mut ble = scanning(Duration::from_secs(30));
         let reason = ble.down().await;
         assert!(reason.contains("start bluetooth.service"), "{reason}");
         let bluez = Bluez::start();
         ble.up().await;
-        let config = BleScanConfig::new("ble-2".parse().unwrap(), AdapterName::Kernel("hci7".into()), Arc::new(Register::new()));
+        let config =
+            BleScanConfig::new("ble-2".parse().expect("it is well formed"), AdapterName::Kernel("hci7".into()), Arc::new(Register::new()));
         let reason = Kept::new(BleScan::new(config)).down().await;
         assert!(reason.contains("There is: hci0 00:11:22:33:44:55"), "{reason}");
-        let by_address = BleScanConfig::new("ble-3".parse().unwrap(), "00:11:22:33:44:55".parse().unwrap(), Arc::new(Register::new()));
+        let by_address = BleScanConfig::new(
+            "ble-3".parse().expect("it is well formed"),
+            "00:11:22:33:44:55".parse().expect("it is well formed"),
+            Arc::new(Register::new()),
+        );
         Kept::new(BleScan::new(by_address)).up().await;
         drop(bluez);
     });

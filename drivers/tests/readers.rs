@@ -9,6 +9,7 @@ use segel_drivers::{
     Sighting, Trouble,
     codec::uhf::Dialect::{UhfReader18, UhfReader288},
     serial::{Mode, UhfReader, UhfReaderConfig},
+    sim::{EmulatedReader, reader::EmulatedReaderConfig},
 };
 
 #[tokio::test]
@@ -87,6 +88,86 @@ async fn a_reader_that_stops_its_heartbeat_is_reported_dead() {
     assert_eq!(radio.tag().await.epc, epc(7));
 }
 
+/// Waits until `more` frames were understood beyond those so far.
+async fn frames(radio: &Kept, more: u64) {
+    let enough = radio.tally.frames.load(Ordering::Relaxed) + more;
+    tokio::time::timeout(DEADLINE, async {
+        while radio.tally.frames.load(Ordering::Relaxed) < enough {
+            tokio::time::sleep(HEARTBEAT / 100).await;
+        }
+    })
+    .await
+    .expect("frames in time");
+}
+
+#[tokio::test]
+async fn a_reader_that_dies_in_realtime_mode_is_known_within_seconds() {
+    let directory = tempfile::tempdir().unwrap();
+    // its own heartbeat as real as it is: three of them are beyond the deadline of this test
+    let own = EmulatedReaderConfig::new(directory.path().join("gate-in-1"), UhfReader288);
+    assert!(own.heartbeat_unit * 3 > DEADLINE);
+    let config = UhfReaderConfig {
+        heartbeat: HEARTBEAT / 20,
+        heartbeat_unit: own.heartbeat_unit,
+        ..configured(directory.path(), "gate-in-1", UhfReader288)
+    };
+    let reader = EmulatedReader::plug_in(own).unwrap();
+    let mut radio = Kept::new(UhfReader::new(config));
+    radio.up().await;
+    // tags among questions and answers
+    for number in 0..10 {
+        frames(&radio, u64::from(number % 3)).await;
+        reader.show(epc(number), 1, 0x6B).await.unwrap();
+        assert_eq!(radio.tag().await.epc, epc(number));
+    }
+    frames(&radio, 3).await;
+    assert!(radio.heard.is_empty(), "an answer is no news");
+    reader.go_silent().await.unwrap();
+    let reason = radio.down().await;
+    assert!(reason.contains("is silent: 3 questions in a row unanswered"), "{reason}");
+}
+
+#[tokio::test]
+async fn a_reader_that_does_not_answer_while_reading_is_judged_by_its_own_heartbeat() {
+    let directory = tempfile::tempdir().unwrap();
+    let own = HEARTBEAT * 2;
+    let emulated =
+        EmulatedReaderConfig { heartbeat_unit: own, ..EmulatedReaderConfig::new(directory.path().join("gate-in-1"), UhfReader288) };
+    let reader = EmulatedReader::plug_in(emulated).unwrap();
+    reader.deaf_while_reading().await.unwrap();
+    // three questions fit between two of its heartbeats
+    let config = UhfReaderConfig {
+        heartbeat: HEARTBEAT / 20,
+        heartbeat_unit: own,
+        answer_timeout: HEARTBEAT / 2,
+        ..configured(directory.path(), "gate-in-1", UhfReader288)
+    };
+    let mut radio = Kept::new(UhfReader::new(config));
+    radio.up().await;
+    frames(&radio, 2).await;
+    assert!(radio.heard.is_empty(), "it lives");
+    reader.show(epc(1), 1, 0x6B).await.unwrap();
+    assert_eq!(radio.tag().await.epc, epc(1));
+    reader.go_silent().await.unwrap();
+    let reason = radio.down().await;
+    assert!(reason.contains("no tag and no heartbeat for 6s; check"), "{reason}");
+}
+
+#[tokio::test]
+async fn a_reader_that_answers_and_has_left_realtime_mode_is_set_up_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let reader = plug_in(directory.path(), "gate-in-1", UhfReader288);
+    let config = UhfReaderConfig { heartbeat: HEARTBEAT / 10, ..configured(directory.path(), "gate-in-1", UhfReader288) };
+    let mut radio = Kept::new(UhfReader::new(config));
+    radio.up().await;
+    reader.forget_mode().await.unwrap();
+    reader.show(epc(1), 1, 0x6B).await.unwrap();
+    let reason = radio.down().await;
+    assert!(reason.contains("it has left real-time mode"), "{reason}");
+    radio.up().await;
+    assert_eq!(radio.tag().await.epc, epc(1));
+}
+
 #[tokio::test]
 async fn a_polled_reader_that_stops_answering_is_reported_dead() {
     let directory = tempfile::tempdir().unwrap();
@@ -151,7 +232,7 @@ async fn a_bad_antenna_is_told_once_and_not_with_every_inventory() {
     let mut radio = Kept::new(UhfReader::new(config));
     radio.up().await;
     reader.antenna_fault().await.unwrap();
-    assert_eq!(radio.next().await, Sighting::Trouble(Trouble::Antenna { status: 0xF8 }));
+    assert_eq!(radio.next().await, Sighting::Trouble(Trouble::Antenna { antenna: Some(1), status: 0xF8 }));
     let frames = radio.tally.frames.load(Ordering::Relaxed);
     while radio.tally.frames.load(Ordering::Relaxed) < frames + 10 {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;

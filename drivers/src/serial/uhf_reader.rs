@@ -1,15 +1,17 @@
 //! A UHF reader of the UHFReader18 / UHFReader288 family on a serial line.
 //!
 //! A UHFReader288 is put into real-time mode and speaks by itself: a frame per tag, and a heartbeat when it has
-//! seen none for a while. A UHFReader18, and a 288 so configured, is asked for an inventory again and again.
+//! seen none for a while, which it can only count in steps of 30 s; so it is asked in between whether it lives. A
+//! UHFReader18, and a 288 so configured, is asked for an inventory again and again.
 //!
 //! What must hold: a reader that hangs up, that stops its heartbeat or that stops answering is a fault within a
-//! known time; a reader in trouble says so once, not once per frame; what other readers say on the same line is
+//! known time (a reader that answers while it reads: within seconds); a reader in trouble says so once, not once per frame; what other readers say on the same line is
 //! counted and is not ours; every question has a deadline.
 //!
 //! It decides nothing about tags: the same tag read a hundred times is a hundred sightings.
 
 mod complaints;
+mod pulse;
 mod session;
 
 use std::{path::PathBuf, time::Duration};
@@ -19,6 +21,10 @@ use crate::{
     codec::uhf::{Dialect, HEARTBEAT_UNIT},
 };
 use session::Session;
+
+/// How long a reader in real-time mode may be silent before it is asked: its death is to show within seconds, and
+/// its line is to stay its own.
+const HEARTBEAT: Duration = Duration::from_secs(3);
 
 /// How the reader is made to tell of tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,10 +51,12 @@ pub struct UhfReaderConfig {
     pub dialect: Dialect,
     /// How it tells of tags.
     pub mode: Mode,
-    /// After how long without a tag it says that it lives; rounded up to what it can count. It is dead after three
-    /// times that without a word.
+    /// After how long without a word a reader in real-time mode is asked whether it lives. If it is known to answer
+    /// while it reads, it is dead after three questions without a word: 3 x (`heartbeat` + `answer_timeout`). It is
+    /// also told to say that it lives by itself, in this period rounded up to what it can count; whoever does not
+    /// speak by itself for three of those is dead, whatever it answers.
     pub heartbeat: Duration,
-    /// The step in which it counts that period: 30 s by the makers' manual.
+    /// The step in which it counts its own heartbeat: 30 s by the makers' manual.
     pub heartbeat_unit: Duration,
     /// Pause between two inventories.
     pub poll_interval: Duration,
@@ -57,7 +65,8 @@ pub struct UhfReaderConfig {
 }
 
 impl UhfReaderConfig {
-    /// A reader as it leaves the factory: 57600 baud, any address, real-time mode with a heartbeat every 30 s.
+    /// A reader as it leaves the factory: 57600 baud, any address, real-time mode, asked after 3 s of
+    /// silence whether it lives.
     #[must_use]
     pub fn new(id: ReaderId, port: impl Into<PathBuf>, dialect: Dialect) -> Self {
         Self {
@@ -67,7 +76,7 @@ impl UhfReaderConfig {
             address: 0xFF,
             dialect,
             mode: Mode::Realtime,
-            heartbeat: HEARTBEAT_UNIT,
+            heartbeat: HEARTBEAT,
             heartbeat_unit: HEARTBEAT_UNIT,
             poll_interval: Duration::from_millis(200),
             answer_timeout: Duration::from_secs(1),

@@ -172,6 +172,14 @@ impl EmulatedReader {
         self.order(Order::DeafWhileReading).await
     }
 
+    /// It starts anew and has forgotten its mode: it answers, and tells nothing by itself.
+    ///
+    /// # Errors
+    /// When the emulated reader has failed.
+    pub async fn forget_mode(&self) -> io::Result<()> {
+        self.order(Order::ForgetMode).await
+    }
+
     async fn order(&self, order: Order) -> io::Result<()> {
         let failed = || io::Error::other("the emulated reader has stopped");
         let (done, result) = oneshot::channel();

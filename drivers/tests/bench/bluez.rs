@@ -23,6 +23,13 @@ use dbus::{
 const ADAPTER: &str = "/org/bluez/hci0";
 const SERVICE_DATA: &str = "0000fcd2-0000-1000-8000-00805f9b34fb";
 
+/// Whether D-Bus's daemon is on this machine.
+pub(crate) fn has_daemon() -> bool {
+    let mut daemon = Command::new("dbus-daemon");
+    daemon.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    daemon.status().is_ok_and(|status| status.success())
+}
+
 /// A bus of our own.
 pub(crate) struct Bus {
     daemon: Child,

@@ -63,6 +63,8 @@ struct TroubleBody<'a> {
     driver: &'static str,
     trouble: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    antenna: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
     meaning: Option<&'static str>,
@@ -99,20 +101,38 @@ impl ReaderRule {
     }
 
     pub(super) fn on_trouble(&mut self, reader: &ReaderId, trouble: &Trouble) -> Vec<Finding> {
-        let (name, status, meaning, lost) = match trouble {
-            Trouble::Antenna { status } => ("antenna", Some(*status), None, None),
-            Trouble::ReaderError { status, meaning } => ("reader_error", Some(*status), Some(*meaning), None),
-            Trouble::Overrun { lost } => ("overrun", None, None, Some(*lost)),
+        let (name, antenna, status, meaning, lost) = match trouble {
+            Trouble::Antenna { antenna, status } => ("antenna", *antenna, Some(*status), None, None),
+            Trouble::ReaderError { status, meaning } => ("reader_error", None, Some(*status), Some(*meaning), None),
+            Trouble::Overrun { lost } => ("overrun", None, None, None, Some(*lost)),
         };
         let body = TroubleBody {
             reader: reader.as_str(),
             lane: self.known.lane(reader),
             driver: self.known.driver(reader),
             trouble: name,
+            antenna,
             status,
             meaning,
             lost,
         };
         vec![Finding::new(Class::Alarm, EventType::ReaderTrouble, Subject::reader(reader), Assurance::Own, &body)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bad_antenna_is_an_alarm_that_names_it_where_it_is_known() {
+        let mut rule = ReaderRule::new(Arc::new(Known::default()));
+        for antenna in [Some(3), None] {
+            let findings = rule.on_trouble(&"gate-in-1".parse().unwrap(), &Trouble::Antenna { antenna, status: 0xF8 });
+            assert_eq!((findings.len(), findings[0].class), (1, Class::Alarm));
+            let body = &findings[0].body;
+            assert_eq!((&body["trouble"], &body["status"]), (&"antenna".into(), &0xF8.into()));
+            assert_eq!(body.get("antenna").cloned(), antenna.map(Into::into));
+        }
     }
 }

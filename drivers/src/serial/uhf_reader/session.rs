@@ -9,11 +9,12 @@ use std::{
 use super::{
     Mode, UhfReaderConfig,
     complaints::{Complaint, Complaints},
+    pulse::{MISSED_MAX, Pulse, Verdict, Word},
 };
 use crate::{
     Ear, RadioFault, Sighting, TagRead, Trouble,
     codec::uhf::{
-        Answer, BROADCAST, Command, Decoder, DecoderCounts, Dialect, Frame, InventoryEnd, ReaderInfo, ScanTime, TagEntry, meaning,
+        Answer, BROADCAST, Command, Decoder, DecoderCounts, Dialect, Frame, InventoryEnd, ReaderInfo, ScanTime, TagEntry, code, meaning,
     },
     serial::Port,
 };
@@ -27,8 +28,6 @@ const CHUNK: usize = 512;
 const LATE_READS_MAX: usize = 2 * 4096 / CHUNK;
 /// How often a reader is asked who it is before it counts as silent.
 const GREETINGS: u32 = 3;
-/// How many heartbeats, or answers to polls, may be missing.
-const MISSED_MAX: u32 = 3;
 /// Shortest pause between two inventories, whatever is configured: the line and the reader need one.
 const POLL_INTERVAL_MIN: Duration = Duration::from_millis(10);
 /// Two to the power of this: how many tags we expect in the field at once (one truck).
@@ -77,7 +76,7 @@ impl<'a> Session<'a> {
             said: None,
             bytes_came: Instant::now(),
             heard: Instant::now(),
-            complaints: Complaints::new(silence(config, heartbeat)),
+            complaints: Complaints::new(own_heartbeat(config, heartbeat) * MISSED_MAX),
             asked: None,
             heartbeat,
         })
@@ -103,15 +102,31 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Real-time mode: listens until the reader has been silent for three heartbeats.
+    /// Real-time mode: listens, and asks while it hears nothing, until the reader shows no sign of life.
     pub(super) async fn listen(&mut self) -> Result<Infallible, RadioFault> {
-        let silence = silence(self.config, self.heartbeat);
+        let own = own_heartbeat(self.config, self.heartbeat);
+        let mut pulse = Pulse::new(self.config.heartbeat, self.config.answer_timeout, own, Instant::now());
+        let mut told_slow = false;
         loop {
-            match self.next_frame(self.heard + silence).await? {
-                Some(frame) => {
-                    self.on_frame(&frame).await?;
-                }
-                None => return Err(self.silent(format!("no tag and no heartbeat for {silence:?}; check its power and its line"))),
+            if let Some(frame) = self.next_frame(pulse.due()).await? {
+                let understood = self.on_frame(&frame).await?.is_some();
+                let word = match frame.code() {
+                    code::REALTIME => Word::Own,
+                    code::INFO if understood => Word::Answer,
+                    _ => Word::Other,
+                };
+                pulse.on_word(word, self.heard);
+                continue;
+            }
+            match pulse.on_silence(Instant::now()) {
+                Verdict::Wait => {}
+                Verdict::Ask => self.say(Command::Info).await?,
+                Verdict::Dead(why) => return Err(self.silent(why)),
+            }
+            if pulse.is_slow() && !told_slow {
+                told_slow = true;
+                let known_after = pulse.silence();
+                tracing::warn!(reader = %self.config.id, ?known_after, "it answers no question while it reads: if it dies, that shows late");
             }
         }
     }
@@ -297,8 +312,10 @@ impl<'a> Session<'a> {
             Answer::AntennaFault { antenna, .. } => {
                 let status = frame.body()[0];
                 let antenna = antenna.or(self.asked);
-                self.complain(Complaint { antenna, status }, Trouble::Antenna { status }).await?;
+                self.complain(Complaint { antenna, status }, Trouble::Antenna { antenna, status }).await?;
             }
+            // a reader that will not say who it is while it reads lives all the same
+            Answer::Failed { code: code::INFO, .. } if self.info.is_some() => {}
             Answer::Failed { status, .. } => {
                 let trouble = Trouble::ReaderError { status: *status, meaning: meaning(*status) };
                 self.complain(Complaint { antenna: self.asked, status: *status }, trouble).await?;
@@ -339,8 +356,8 @@ impl<'a> Session<'a> {
     }
 }
 
-/// How long a reader in real-time mode may be silent: three of the heartbeats it can really keep.
-fn silence(config: &UhfReaderConfig, heartbeat: Command) -> Duration {
+/// The period of the heartbeat that a reader in real-time mode can really keep.
+fn own_heartbeat(config: &UhfReaderConfig, heartbeat: Command) -> Duration {
     let steps = if let Command::Heartbeat { steps } = heartbeat { u32::from(steps) } else { 1 };
-    config.heartbeat_unit * steps * MISSED_MAX
+    config.heartbeat_unit * steps
 }

@@ -37,6 +37,7 @@ pub(super) enum Order {
     AntennaRepaired,
     Echo,
     DeafWhileReading,
+    ForgetMode,
 }
 
 #[derive(Debug)]
@@ -147,6 +148,7 @@ impl Bench {
             Order::AntennaRepaired => self.antenna_fault = false,
             Order::Echo => self.echo = true,
             Order::DeafWhileReading => self.deaf_while_reading = true,
+            Order::ForgetMode => self.realtime = false,
         }
         Ok(())
     }
