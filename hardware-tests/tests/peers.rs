@@ -63,6 +63,8 @@ async fn mosquitto_sub_hears_retained_state_and_live_events() -> anyhow::Result<
     anyhow::ensure!(live["subject"] == "seal/SGL-10000" && live["class"] == "alarm", "{live}");
     let opened = late.line(|line| line.starts_with(&format!("0 {state} ")) && line.contains("unlocked")).await?;
     rig.close().await?;
+    late.line(|line| line.starts_with("0 segel/1/idsrg/g01/ev/gateway-stopped ")).await?;
+    late.line(|line| line.starts_with("0 segel/1/idsrg/g01/state/gateway ") && line.contains("disconnected")).await?;
     drop(late);
 
     // Retained state lives in memory only; after a restart it can have come from the journal alone: no seal speaks now.
