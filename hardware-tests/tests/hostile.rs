@@ -28,6 +28,10 @@ async fn a_full_air_does_not_stop_the_portal() -> anyhow::Result<()> {
     let more = "[reopen]\nfirst_ms = 20\ncap_s = 1".to_owned();
     let mut rig = Rig::build(PROGRAM, &RigConfig { customs: Some(customs.address()), seals: 3, more })?;
     rig.open().await?;
+    for seal in 0..rig.seals.len() {
+        rig.advertise(seal)?;
+    }
+    customs.until(PATIENCE, |seen| events(seen, "device-status").len() == 3).await?;
     let mut sent = 0;
     {
         let Rig { reader, air, seals, .. } = &mut rig;

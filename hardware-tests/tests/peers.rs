@@ -63,6 +63,8 @@ async fn mosquitto_sub_hears_retained_state_and_live_events() -> anyhow::Result<
     anyhow::ensure!(live["subject"] == "seal/SGL-10000" && live["class"] == "alarm", "{live}");
     let opened = late.line(|line| line.starts_with(&format!("0 {state} ")) && line.contains("unlocked")).await?;
     rig.close().await?;
+    late.line(|line| line.starts_with("0 segel/1/idsrg/g01/ev/gateway-stopped ")).await?;
+    late.line(|line| line.starts_with("0 segel/1/idsrg/g01/state/gateway ") && line.contains("disconnected")).await?;
     drop(late);
 
     // Retained state lives in memory only; after a restart it can have come from the journal alone: no seal speaks now.
@@ -206,7 +208,11 @@ fn send(broker: &Mosquitto, command: &str, more: &[&str]) -> anyhow::Result<()> 
     let port = broker.address().port().to_string();
     let mut publish = Command::new("mosquitto_pub");
     publish.args(["-h", "127.0.0.1", "-p", &port, "-q", "1", "-t", COMMANDS]).args(more);
-    if command.is_empty() { publish.arg("-n") } else { publish.args(["-m", command]) };
+    if command.is_empty() {
+        publish.arg("-n")
+    } else {
+        publish.args(["-m", command])
+    };
     let sent = publish.output()?;
     anyhow::ensure!(sent.status.success(), "mosquitto_pub: {sent:?}");
     Ok(())
@@ -214,7 +220,8 @@ fn send(broker: &Mosquitto, command: &str, more: &[&str]) -> anyhow::Result<()> 
 
 /// Waits for the receipt that says why this command was refused.
 async fn refused(customs: &Subscriber, id: &str, code: &str) -> anyhow::Result<()> {
-    let receipt = |event: &Value| event["data"]["commandId"] == id && event["class"] == "receipt" && event["subject"] == format!("command/{id}");
+    let receipt =
+        |event: &Value| event["data"]["commandId"] == id && event["class"] == "receipt" && event["subject"] == format!("command/{id}");
     let is_there = |code: &str, event: &Value| receipt(event) && event["data"]["code"] == code && event["data"]["status"] == "refused";
     let waited = customs.until(PATIENCE, |seen| events(seen, "command-refused").iter().any(|event| is_there(code, event))).await;
     waited.map_err(|fault| {
@@ -226,4 +233,3 @@ async fn refused(customs: &Subscriber, id: &str, code: &str) -> anyhow::Result<(
 fn refusals(seen: &[segel_mqtt_bridge::sim::Received], code: &str) -> usize {
     events(seen, "command-refused").iter().filter(|event| event["data"]["code"] == code).count()
 }
-

@@ -119,6 +119,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GateErro
 
     let stop_radios = CancellationToken::new();
     let stop_rest = CancellationToken::new();
+    let stop_health = CancellationToken::new();
     let broker = Arc::new(OnceLock::new());
     let link = upstream::uplink(&config, &source, &journal, &clock, &run_id)?;
     let board = board.with_uplink(link.as_ref().map(|link| link.standing.clone())).with_broker(Arc::clone(&broker));
@@ -132,7 +133,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GateErro
     let uplink = link.map(|link| (tokio::spawn(link.uplink.run(stop_rest.clone())), link.standing, link.arrived));
     let monitors = monitors::start(&config, &source, &journal, &broker, &stop_rest).await?;
     parts.spawn(api.run(stop_rest.clone()));
-    parts.spawn(Health::new(board, Arc::clone(&broker), &source, run_id).run(stop_rest.clone()));
+    let health = tokio::spawn(Health::new(board, Arc::clone(&broker), &source, run_id).run(stop_health.clone()));
     parts.spawn(watch_synchronisation(clock.clone(), stop_rest.clone()));
     health::tell(&[NotifyState::Ready]);
     tracing::info!(journal = %opening.journal, readers = config.readers.len(), seals = config.seals.len(), "the gate is open");
@@ -148,6 +149,9 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GateErro
     if let Some((_, standing, arrived)) = &uplink {
         last_post(&journal, standing, arrived.clone()).await;
     }
+    // Its last word goes to the monitors, so their broker must outlive it.
+    stop_health.cancel();
+    ended("health", health).await;
     stop_rest.cancel();
     if let Some((uplink, ..)) = uplink {
         ended("the link to customs", uplink).await;

@@ -129,6 +129,7 @@ impl Judge {
 
 /// Seals by presence.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct SealCounts {
     /// Heard within the configured time.
     pub in_range: usize,

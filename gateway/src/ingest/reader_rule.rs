@@ -1,7 +1,8 @@
 //! The gate's own ears: which reader works, since when, and what it complains of.
 //!
 //! Both coming and going are events in the alarm class, so that they stay in order and are never dropped: whoever
-//! reads the record must be able to tell an empty road from a deaf reader.
+//! reads the record must be able to tell an empty road from a deaf reader. Another reason for being down (a reader that
+//! hung up is next one that is not there) is no second going: it is told as a state, and `since` stays.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -82,6 +83,9 @@ impl ReaderRule {
             Standing::Up { detail } => (EventType::CommsRestored, ReaderStatus::Up, detail),
             Standing::Down { reason } => (EventType::CommsLost, ReaderStatus::Down, reason),
         };
+        let as_before = self.states.get(reader.as_str()).filter(|before| before.status == status);
+        let since = as_before.map_or_else(|| wall_of(heard.wall), |before| before.since);
+        let (class, kind) = if as_before.is_some() { (Class::Telemetry, EventType::DeviceStatus) } else { (Class::Alarm, kind) };
         let state = ReaderState {
             v: 1,
             reader: reader.to_string(),
@@ -89,11 +93,11 @@ impl ReaderRule {
             lane: self.known.lane(reader),
             status,
             detail: detail.clone(),
-            since: wall_of(heard.wall),
+            since,
         };
         self.states.insert(state.reader.clone(), state.clone());
         let note = note_json(READER_NOTE, reader.as_str(), &state);
-        vec![Finding::new(Class::Alarm, kind, Subject::reader(reader), Assurance::Own, &state).with_note(note)]
+        vec![Finding::new(class, kind, Subject::reader(reader), Assurance::Own, &state).with_note(note)]
     }
 
     pub(super) fn states(&self) -> BTreeMap<String, ReaderState> {

@@ -315,6 +315,9 @@ fn a_reader_that_fails_and_returns_is_told_both_times_in_the_class_that_is_never
     let mut bench = Bench::new();
     let down = bench.hear(Sighting::Standing(Standing::Down { reason: "/dev/x is gone".to_owned() }));
     assert_eq!(kinds(&down), [(Class::Alarm, EventType::CommsLost)]);
+    let still = bench.after(5).hear(Sighting::Standing(Standing::Down { reason: "there is no /dev/x".to_owned() }));
+    assert_eq!(kinds(&still), [(Class::Telemetry, EventType::DeviceStatus)], "another reason is no second loss");
+    assert_eq!((&still[0].body["since"], &still[0].body["detail"]), (&down[0].body["since"], &"there is no /dev/x".into()));
     let up = bench.hear(Sighting::Standing(Standing::Up { detail: "UHFReader288M".to_owned() }));
     assert_eq!(kinds(&up), [(Class::Alarm, EventType::CommsRestored)]);
     assert_eq!(up[0].assurance, Assurance::Own);

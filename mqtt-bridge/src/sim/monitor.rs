@@ -55,8 +55,10 @@ impl Monitor {
 }
 
 async fn watch_for_ever(broker: SocketAddr, filter: String, heard: watch::Sender<Vec<Received>>) {
+    // Two monitors of one process under one name would throw each other out.
+    let name = format!("monitor-{}-{:04x}", std::process::id(), rand::random::<u16>());
     for connection in 1.. {
-        let mut options = MqttOptions::new(format!("monitor-{}", std::process::id()), broker.ip().to_string(), broker.port());
+        let mut options = MqttOptions::new(&name, broker.ip().to_string(), broker.port());
         options.set_max_packet_size(MESSAGE_MAX, MESSAGE_MAX);
         let (client, mut events) = AsyncClient::new(options, REQUESTS);
         while let Ok(event) = events.poll().await {
