@@ -1,27 +1,27 @@
 //! From the journal to the monitors at the gate.
 //!
-//! Every event goes out as it stands on disk; what it says about a seal or a reader also goes out as that seal's or
-//! reader's retained state, and as flat numbers for a time series. Retained state lives in the broker's memory only,
-//! so it is published again from the journal's notes at every start.
+//! Every event goes out as it stands on disk. Where a seal or a reader stands after it goes out as retained state, and
+//! as flat numbers for a time series. Retained state lives in the broker's memory only, so it is published again from
+//! the journal's notes at every start.
 //!
 //! Monitors are shown what happens, not what happened: after a long stall the oldest are skipped and the skipping is
 //! logged. Customs gets them all the same, from the journal.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use segel_mqtt_bridge::{
     broker::{Broker, Keep},
     topic::{self, Place},
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{event_topic, place};
 use crate::{
-    event::{Class, Seq, Source},
+    event::{Class, Seq, Source, Subject},
     ingest::{READER_NOTE, ReaderState},
-    journal::{Heads, Journal, JournalError, JournalReader, Record},
+    journal::{Heads, Journal, JournalError, JournalReader},
     seals::{self, SealState},
 };
 
@@ -67,40 +67,44 @@ impl Local {
     }
 
     fn show_retained(&mut self) {
-        let notes = |kind| self.reader.notes(kind).inspect_err(|fault| tracing::error!(%fault, "retained state cannot be read back"));
-        for note in notes(seals::NOTE).unwrap_or_default() {
-            if let Ok(state) = serde_json::from_slice::<SealState>(&note.value) {
-                self.show_seal(&state);
-            }
-        }
-        for note in notes(READER_NOTE).unwrap_or_default() {
-            if let Ok(state) = serde_json::from_slice::<ReaderState>(&note.value) {
-                self.show_reader(&state);
+        for kind in [seals::NOTE, READER_NOTE] {
+            match self.reader.notes(kind) {
+                Ok(notes) => notes.iter().for_each(|note| self.show_state(kind, &note.value)),
+                Err(fault) => tracing::error!(%fault, "retained state cannot be read back"),
             }
         }
     }
 
     fn show_new(&mut self) {
         let heads = *self.heads.borrow_and_update();
+        let (mut touched, mut skipped) = (BTreeSet::new(), false);
         for (index, class) in Class::ALL.iter().enumerate() {
             let head = heads.of(*class);
             let behind = head.0.saturating_sub(self.shown[index].0);
             if behind > BACKLOG_MAX {
                 tracing::warn!(class = class.as_str(), skipped = behind, "monitors were shown too little for too long; showing the newest");
                 self.shown[index] = head;
+                skipped = true;
             }
             while self.shown[index] < head {
-                self.shown[index] = self.show_some(*class, self.shown[index], head);
+                self.shown[index] = self.show_some(*class, self.shown[index], head, &mut touched);
             }
         }
+        if skipped {
+            self.show_retained();
+        }
+        touched.iter().for_each(|subject| self.show_subject(subject));
     }
 
     /// Shows the next events of a class; the number up to which it is now shown.
-    fn show_some(&self, class: Class, after: Seq, head: Seq) -> Seq {
+    fn show_some(&self, class: Class, after: Seq, head: Seq, touched: &mut BTreeSet<Subject>) -> Seq {
         match self.reader.after(class, after, BATCH, BATCH_BYTES) {
             Ok(records) => {
                 let last = records.last().map_or(head, |record| record.seq);
-                records.iter().for_each(|record| self.show(record));
+                for record in records {
+                    self.broker.publish(&event_topic(&self.place, &record.kind), &record.doc, Keep::Passing);
+                    touched.insert(record.subject);
+                }
                 last
             }
             Err(fault) => {
@@ -110,36 +114,35 @@ impl Local {
         }
     }
 
-    fn show(&self, record: &Record) {
-        #[derive(Deserialize)]
-        struct Document<T> {
-            data: T,
+    /// Shows where a seal or reader stands after everything that is on disk. The note says it: events of different
+    /// classes are shown class by class, so the last one shown need not be the last that happened.
+    fn show_subject(&self, subject: &Subject) {
+        let (kind, key) = match subject.as_str().split_once('/') {
+            Some(("seal", key)) => (seals::NOTE, key),
+            Some(("reader", key)) => (READER_NOTE, key),
+            _ => return,
+        };
+        match self.reader.note(kind, key) {
+            Ok(Some(value)) => self.show_state(kind, &value),
+            Ok(None) => {}
+            Err(fault) => tracing::error!(%fault, subject = subject.as_str(), "a state cannot be read for the monitors"),
         }
-        #[derive(Deserialize)]
-        struct AboutSeal {
-            state: Option<SealState>,
-        }
-        let about = record.subject.as_str();
-        if about.starts_with("seal/") {
-            if let Ok(Document { data: AboutSeal { state: Some(state) } }) = serde_json::from_slice(&record.doc) {
-                self.show_seal(&state);
+    }
+
+    fn show_state(&self, kind: &str, value: &[u8]) {
+        if kind == READER_NOTE {
+            if let Ok(state) = serde_json::from_slice::<ReaderState>(value) {
+                self.show_json(topic::Class::State, &format!("reader-{}", state.reader), &state, Keep::Retained);
             }
-        } else if about.starts_with("reader/")
-            && let Ok(Document { data }) = serde_json::from_slice::<Document<ReaderState>>(&record.doc)
-        {
-            self.show_reader(&data);
+        } else if let Ok(state) = serde_json::from_slice::<SealState>(value) {
+            self.show_seal(&state);
         }
-        self.broker.publish(&event_topic(&self.place, &record.kind), &record.doc, Keep::Passing);
     }
 
     fn show_seal(&self, state: &SealState) {
         let key = format!("seal-{}", state.seal.as_str().to_ascii_lowercase());
         self.show_json(topic::Class::State, &key, state, Keep::Retained);
         self.show_json(topic::Class::Telemetry, &key, &SealNumbers::of(state), Keep::Passing);
-    }
-
-    fn show_reader(&self, state: &ReaderState) {
-        self.show_json(topic::Class::State, &format!("reader-{}", state.reader), state, Keep::Retained);
     }
 
     fn show_json(&self, class: topic::Class, key: &str, value: &impl Serialize, keep: Keep) {
