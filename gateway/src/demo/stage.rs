@@ -21,6 +21,9 @@ use super::{
 };
 use crate::daemon::Daemon;
 
+/// What a minute at the gate takes on disk, with much to spare, in bytes.
+const ROOM: u64 = 32 * 1024 * 1024;
+
 /// The parts of the world the gateway sees.
 #[derive(Debug)]
 pub(super) struct Stage {
@@ -41,6 +44,7 @@ impl Stage {
     /// Sets everything up but the gateway, which the story starts.
     pub(super) async fn set(args: &DemoArgs) -> anyhow::Result<Self> {
         let (dir, temporary) = directory(args.dir.as_deref())?;
+        room(&dir)?;
         free(args.broker_port, "--broker-port")?;
         let reader_config = EmulatedReaderConfig::new(dir.join("tty-gate-in"), Dialect::UhfReader288);
         let reader = EmulatedReader::plug_in(reader_config).context(
@@ -77,6 +81,20 @@ fn directory(wanted: Option<&Path>) -> anyhow::Result<(PathBuf, Option<tempfile:
             Ok((dir.canonicalize()?, None))
         }
     }
+}
+
+/// A disk that is full must be said before the story begins, too.
+fn room(dir: &Path) -> anyhow::Result<()> {
+    let disk = rustix::fs::statvfs(dir).with_context(|| format!("the disk of {} cannot be asked for its space", dir.display()))?;
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    anyhow::ensure!(
+        free >= ROOM,
+        "only {} KiB are free in {} and the demo needs {} KiB: free some, or name another place with --dir DIR",
+        free / 1024,
+        dir.display(),
+        ROOM / 1024
+    );
+    Ok(())
 }
 
 /// A port that is taken must be said before the story begins, not in the gateway's log.

@@ -175,14 +175,15 @@ impl Ingest {
         }
     }
 
-    /// Tries again until it is on disk. Nothing else is recorded meanwhile, and the radios wait.
+    /// Tries again until it is on disk. Nothing else is recorded meanwhile, and the radios wait. The journal itself logs
+    /// that it cannot be written and that it can again; waiting for it is no reason to be restarted.
     async fn insist(&mut self, entry: Entry, fault: JournalError) {
-        tracing::error!(%fault, "the journal refuses; nothing is dropped, the radios wait");
         self.standing.send_modify(|standing| standing.journal_refuses = Some(fault.to_string()));
         let mut pause = RETRY_FIRST;
         loop {
             sleep(pause).await;
             pause = (pause * 2).min(RETRY_CAP);
+            self.standing.send_modify(|standing| standing.ticked = Instant::now());
             match self.journal.append(entry.clone()).await {
                 Ok(_) => break,
                 Err(JournalError::Closed) => {
@@ -192,7 +193,6 @@ impl Ingest {
                 Err(_) => {}
             }
         }
-        tracing::info!("the journal records again");
         self.clock.recorded(&entry.draft.stamp);
         self.standing.send_modify(|standing| standing.journal_refuses = None);
     }
