@@ -55,7 +55,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite>(admitted: Admitted<'_, S>) 
         if let Some((goal, until)) = farewell
             && ((monitor.is_through(goal) && !unflushed) || Instant::now() >= until)
         {
-            let _ = tokio::time::timeout(FAREWELL, writer.shutdown()).await;
+            let _ = tokio::time::timeout_at(until, part(&mut reader, &mut writer, &mut early)).await;
             return End::Closing;
         }
         let wake = farewell.map_or(clock.next(), |(_, until)| until.min(clock.next()));
@@ -97,6 +97,18 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite>(admitted: Admitted<'_, S>) 
             () = tokio::time::sleep_until(wake) => if let Some(end) = clock.over() {
                 return end;
             },
+        }
+    }
+}
+
+/// Says that nothing more comes, and stays until the monitor has hung up: an acknowledgement that meets a closed socket
+/// resets the connection, and with it goes what the monitor has not read yet.
+async fn part<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(reader: &mut R, writer: &mut W, late: &mut BytesMut) -> std::io::Result<()> {
+    writer.shutdown().await?;
+    loop {
+        late.clear();
+        if reader.read_buf(late).await? == 0 {
+            return Ok(());
         }
     }
 }
