@@ -220,7 +220,9 @@ async fn one_readers_fault_never_delays_anothers_reads() {
         told = told.wrapping_add(1);
         tokio::task::yield_now().await;
     }
-    assert!(radios[0].down().await.contains("no heartbeat"));
+    // By its own heartbeat or by an unanswered question, whichever comes first.
+    let reason = radios[0].down().await;
+    assert!(reason.contains("is silent"), "{reason}");
     assert!(told > 10, "the third went on meanwhile");
 }
 

@@ -11,9 +11,9 @@
 //!   untrusted  before this program was built, or before the newest time in the journal
 //! ```
 //!
-//! Whether the clock is steered is read without privileges from two places: the file systemd-timesyncd keeps, and
-//! timedated's `NTPSynchronized` on the system bus, which is the kernel's own flag and so also true under chrony.
-//! Neither being there is an answer too: `rtc`.
+//! Whether the clock is steered is asked without privileges: timedated's `NTPSynchronized` on the system bus, which is
+//! the kernel's own flag and so also true under chrony, and where nobody answers there, how fresh the mark is that
+//! systemd-timesyncd leaves. Neither being there is an answer too: `rtc`.
 
 use std::{
     path::Path,
@@ -29,8 +29,10 @@ use segel_drivers::Heard;
 
 use crate::event::{BootId, ClockQuality, Stamp};
 
-/// systemd-timesyncd touches this file each time it has synchronised.
+/// systemd-timesyncd touches this file each time it has synchronised, and leaves it when it no longer can.
 const TIMESYNCD_FLAG: &str = "/run/systemd/timesync/synchronized";
+/// timesyncd asks at least every 2,048 s; a mark older than twice that and some is no sign of steering.
+const TIMESYNCD_FRESH: Duration = Duration::from_secs(5_400);
 /// How long timedated may take to answer before its answer counts as none.
 const TIMEDATED_DEADLINE: Duration = Duration::from_millis(500);
 /// How often the question is asked; timedated starts on demand and leaves after 30 s, so not more often.
@@ -108,9 +110,12 @@ impl Clock {
         self.now().clock
     }
 
-    /// The clock was seen steered at this moment.
-    pub fn seen_synchronised(&self, at: Instant) {
-        self.shared.synced_ms.store(self.since_boot_ms(at), Ordering::Relaxed);
+    /// The clock was seen steered at this moment. That outranks what was recorded before: a clock that once ran ahead
+    /// must not make the right time look wrong for years.
+    pub fn seen_synchronised(&self, at: Heard) {
+        self.shared.synced_ms.store(self.since_boot_ms(at.monotonic), Ordering::Relaxed);
+        let wall = Timestamp::try_from(at.wall).map_or(0, |wall| u64::try_from(wall.as_millisecond()).unwrap_or(0));
+        self.shared.high_water_ms.store(wall, Ordering::Relaxed);
     }
 
     /// An event with this wall time is on disk: from now on an earlier time is not to be trusted.
@@ -160,7 +165,13 @@ fn boot_id() -> BootId {
 /// Whether the kernel's clock is being steered. Blocks up to half a second: not for the runtime's threads.
 #[must_use]
 pub fn probe_synchronised() -> bool {
-    Path::new(TIMESYNCD_FLAG).exists() || timedated_says_synchronised().unwrap_or(false)
+    timedated_says_synchronised().unwrap_or_else(|| is_fresh(Path::new(TIMESYNCD_FLAG), SystemTime::now()))
+}
+
+/// Whether this file was touched not long ago.
+fn is_fresh(file: &Path, now: SystemTime) -> bool {
+    let touched = file.metadata().and_then(|file| file.modified()).ok();
+    touched.and_then(|touched| now.duration_since(touched).ok()).is_some_and(|age| age <= TIMESYNCD_FRESH)
 }
 
 fn timedated_says_synchronised() -> Option<bool> {
@@ -229,11 +240,29 @@ mod tests {
     fn a_clock_that_was_steered_holds_over_and_then_is_only_an_rtc() {
         let clock = Clock::new(Duration::from_secs(3_600), None);
         let start = Instant::now();
-        clock.seen_synchronised(start);
+        clock.seen_synchronised(heard(BUILT_AFTER + 5, start));
         let at = |s: u64| clock.stamp(heard(BUILT_AFTER + 5, start + Duration::from_secs(s))).clock;
         assert_eq!(at(100), ClockQuality::Ntp);
         assert_eq!(at(1_000), ClockQuality::Holdover);
         assert_eq!(at(3_700), ClockQuality::Rtc);
+    }
+
+    #[test]
+    fn a_clock_that_once_ran_ahead_is_trusted_again_once_it_is_steered() {
+        let clock = Clock::new(Duration::from_secs(60), Some(Timestamp::from_second(BUILT_AFTER + 1_700_000_000).unwrap()));
+        let now = heard(BUILT_AFTER + 100, Instant::now());
+        assert_eq!(clock.stamp(now).clock, ClockQuality::Untrusted);
+        clock.seen_synchronised(now);
+        assert_eq!(clock.stamp(now).clock, ClockQuality::Ntp);
+    }
+
+    #[test]
+    fn an_old_mark_of_synchronisation_is_no_sign_of_it() {
+        let mark = tempfile::NamedTempFile::new().unwrap();
+        let touched = mark.path().metadata().unwrap().modified().unwrap();
+        assert!(is_fresh(mark.path(), touched + Duration::from_secs(2_048)));
+        assert!(!is_fresh(mark.path(), touched + Duration::from_secs(86_400)));
+        assert!(!is_fresh(Path::new("/nonexistent"), touched));
     }
 
     #[test]

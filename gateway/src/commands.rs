@@ -2,7 +2,8 @@
 //!
 //! This version executes no command. It says so in a receipt that names the command and goes up like every other
 //! receipt, so that whoever sent it knows the gate has it and will not act on it. A command that comes again is
-//! recognised by its `id` (or, without one, by its bytes) across restarts and is neither recorded nor answered twice.
+//! recognised by its `id` and bytes (or, without an id, by its bytes) across restarts and is neither recorded nor answered
+//! twice; other bytes under an id that was answered are refused by a receipt of their own.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -21,8 +22,13 @@ use crate::{
 pub const NOTE: &str = "command";
 /// Longest id of a command, in characters; a ULID has 26, a UUID 36.
 const ID_MAX: usize = 64;
-/// The text of a command up to this many bytes is kept in the event; of a longer one only the digest.
+/// The text of a command is kept in the event while it takes at most this many bytes there, escapes included; of a longer
+/// one only the digest is.
 const TEXT_MAX: usize = 4_096;
+/// Of a topic this many characters are kept; ours has a third of that.
+const TOPIC_MAX: usize = 200;
+/// Hex digits of a digest that tell two commands apart where one stands for an id.
+const SHORT_DIGEST: usize = 32;
 
 /// Takes commands from the uplink into the journal.
 #[derive(Debug)]
@@ -65,10 +71,11 @@ struct Refused<'a> {
 }
 
 /// What is kept of an answered command.
-#[derive(Serialize)]
-struct Answered<'a> {
-    sha256: &'a str,
+#[derive(Serialize, Deserialize)]
+struct Answered {
+    sha256: String,
     receipt: String,
+    code: String,
 }
 
 /// Why a command is refused.
@@ -76,7 +83,9 @@ struct Answered<'a> {
 enum Refusal {
     NotSupported,
     Malformed,
+    TooLong,
     Retained,
+    IdReused,
 }
 
 impl Refusal {
@@ -92,6 +101,16 @@ impl Refusal {
                 "malformed",
                 "The command is not a JSON object with an id of at most 64 characters. Nothing was done. Send it again, corrected.",
                 "Perintah bukan objek JSON dengan id paling panjang 64 karakter. Tidak ada yang dilakukan. Kirim ulang setelah diperbaiki.",
+            ),
+            Self::TooLong => (
+                "too_long",
+                "The command is longer than this gate takes. Nothing was done. Send a shorter one.",
+                "Perintah lebih panjang daripada yang diterima gerbang ini. Tidak ada yang dilakukan. Kirim yang lebih pendek.",
+            ),
+            Self::IdReused => (
+                "id_reused",
+                "Another command with the same id was answered before. Nothing was done. Send it again with an id of its own.",
+                "Perintah lain dengan id yang sama sudah dijawab. Tidak ada yang dilakukan. Kirim ulang dengan id tersendiri.",
             ),
             Self::Retained => (
                 "retained",
@@ -112,20 +131,40 @@ impl Commands {
         Ok(Self { journal, reader, clock, turn: tokio::sync::Mutex::default() })
     }
 
-    fn already_answered(&self, id: &str) -> Result<bool, InboxError> {
+    fn answered(&self, key: &str) -> Result<Option<Answered>, InboxError> {
         let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(reader.note(NOTE, id).map_err(not_kept)?.is_some())
+        let note = reader.note(NOTE, key).map_err(not_kept)?;
+        Ok(note.and_then(|note| serde_json::from_slice(&note).ok()))
+    }
+
+    /// What becomes of a command under an id: the key its answer is kept under, and how it is refused; `None` when it
+    /// has been answered.
+    fn judge(&self, id: &str, digest: &str, refusal: Refusal) -> Result<Option<(String, Refusal)>, InboxError> {
+        let answered_as = |key: &str| self.answered(key);
+        match answered_as(id)? {
+            None => Ok(Some((id.to_owned(), refusal))),
+            // Refused because it had waited on the broker, and now sent anew, as the refusal asked.
+            Some(before) if before.sha256 == digest && before.code == Refusal::Retained.words().0 && refusal != Refusal::Retained => {
+                Ok(Some((id.to_owned(), refusal)))
+            }
+            Some(before) if before.sha256 == digest => Ok(None),
+            Some(_) => {
+                let key = format!("{id}#{}", &digest[..SHORT_DIGEST]);
+                Ok(answered_as(&key)?.is_none().then_some((key, Refusal::IdReused)))
+            }
+        }
     }
 
     /// Both events, made before anything is awaited.
-    fn entries(&self, id: &str, digest: &str, delivery: &Delivery, refusal: Refusal) -> Result<Vec<Entry>, InboxError> {
+    fn entries(&self, id: &str, key: &str, digest: &str, delivery: &Delivery, refusal: Refusal) -> Result<Vec<Entry>, InboxError> {
         let stamp = self.clock.now();
         let subject = Subject::command(id).map_err(not_kept)?;
-        let text = std::str::from_utf8(&delivery.payload).ok().filter(|text| text.len() <= TEXT_MAX);
+        let text = std::str::from_utf8(&delivery.payload).ok().filter(|text| fits(text));
+        let topic: String = delivery.topic.chars().take(TOPIC_MAX).collect();
         let received = Received {
             command_id: id,
-            topic: &delivery.topic,
-            bytes: delivery.payload.len(),
+            topic: &topic,
+            bytes: delivery.length,
             sha256: digest,
             text,
             retained: delivery.retained,
@@ -136,8 +175,8 @@ impl Commands {
         let received =
             Draft::new(Class::Receipt, EventType::CommandReceived, subject.clone(), stamp, Assurance::Own, &received).map_err(not_kept)?;
         let refused = Draft::new(Class::Receipt, EventType::CommandRefused, subject, stamp, Assurance::Own, &refused).map_err(not_kept)?;
-        let answered = Answered { sha256: digest, receipt: refused.id.to_string() };
-        let note = note_json(NOTE, id, &answered);
+        let answered = Answered { sha256: digest.to_owned(), receipt: refused.id.to_string(), code: code.to_owned() };
+        let note = note_json(NOTE, key, &answered);
         Ok(vec![Entry::new(received), Entry::new(refused).with(note)])
     }
 }
@@ -147,18 +186,24 @@ impl Inbox for Commands {
         let digest = hex::encode(Sha256::digest(&delivery.payload));
         let (id, refusal) = match serde_json::from_slice::<Envelope>(&delivery.payload) {
             Ok(Envelope { id }) if is_id(&id) => (id, if delivery.retained { Refusal::Retained } else { Refusal::NotSupported }),
-            _ => (format!("sha256-{}", &digest[..32]), Refusal::Malformed),
+            _ if delivery.length > delivery.payload.len() => (format!("sha256-{}", &digest[..SHORT_DIGEST]), Refusal::TooLong),
+            _ => (format!("sha256-{}", &digest[..SHORT_DIGEST]), Refusal::Malformed),
         };
         let _turn = self.turn.lock().await;
-        if self.already_answered(&id)? {
+        let Some((key, refusal)) = self.judge(&id, &digest, refusal)? else {
             tracing::info!(command = id, "a command came again; it has been answered");
             return Ok(());
-        }
-        let entries = self.entries(&id, &digest, &delivery, refusal)?;
+        };
+        let entries = self.entries(&id, &key, &digest, &delivery, refusal)?;
         self.journal.append_all(entries).await.map_err(not_kept)?;
         tracing::info!(command = id, code = refusal.words().0, "a command was refused");
         Ok(())
     }
+}
+
+/// Whether a text may stand in an event: control characters take six bytes each there.
+fn fits(text: &str) -> bool {
+    text.len() <= TEXT_MAX && serde_json::to_string(text).is_ok_and(|escaped| escaped.len() <= TEXT_MAX)
 }
 
 fn is_id(id: &str) -> bool {

@@ -168,7 +168,12 @@ impl Board {
             time: now.wall,
             clock: now.clock,
             journal: self.reader.journal().to_string(),
-            oldest_undelivered_alarm_s: accounts.iter().find(|a| a.class == Class::Alarm).and_then(|a| a.oldest_pending_s),
+            // Without a link nothing is meant to be delivered, and nothing is late.
+            oldest_undelivered_alarm_s: accounts
+                .iter()
+                .filter(|_| self.uplink.is_some())
+                .find(|a| a.class == Class::Alarm)
+                .and_then(|a| a.oldest_pending_s),
             accounts,
             journal_refuses: ingest.journal_refuses,
             uplink: self.uplink.as_ref().map(|view| link_status(&view.borrow())),

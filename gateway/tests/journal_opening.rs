@@ -212,3 +212,21 @@ async fn opening_a_full_journal_takes_under_a_second() {
     assert!(opening.steps < few.steps + 200 && opening.steps < 1_000, "{} steps, with one event {}", opening.steps, few.steps);
     assert!(read < 500_000, "{read} bytes of {size} were read");
 }
+
+#[tokio::test]
+async fn a_journal_found_damaged_while_writing_is_set_aside_at_the_next_opening_and_only_then() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, first) = open(dir.path());
+    journal.append(entry(Class::Alarm, 1)).await.unwrap();
+    journal.condemn().unwrap();
+    journal.close().await.unwrap();
+
+    let (journal, second) = open(dir.path());
+    let Beginning::SetAside { to, reason } = second.beginning else { panic!("{:?}", second.beginning) };
+    assert!(to.join("journal.db").exists() && reason.contains("written"), "{reason}");
+    assert_ne!(first.journal, second.journal);
+    journal.close().await.unwrap();
+
+    let (_journal, third) = open(dir.path());
+    assert_eq!((third.beginning, third.journal), (Beginning::Resumed, second.journal));
+}

@@ -70,3 +70,24 @@ async fn the_supervisor_is_told_ready_how_it_is_alive_and_stopping() {
     until_told(&socket, "STOPPING=1");
     assert!(child.0.wait().unwrap().success());
 }
+
+/// A gate that has nothing to listen to is still alive, and must not be restarted for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gate_without_radios_feeds_the_watchdog_again_and_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (place, config) = (dir.path().display(), dir.path().join("segel.toml"));
+    let text = format!(
+        "[gate]\nsite = \"idsrg\"\nid = \"g01\"\nstate_dir = \"{place}/state\"\nruntime_dir = \"{place}/run\"\n\
+         [broker]\nlisten = \"127.0.0.1:0\"\n[uplink]\nenabled = false\n"
+    );
+    std::fs::write(&config, text).unwrap();
+    let path = dir.path().join("notify.sock");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    let mut command = Command::new(PROGRAM);
+    command.args(["run", "--config"]).arg(&config).env("NOTIFY_SOCKET", &path).stdin(Stdio::null()).stderr(Stdio::null());
+    let _child = Ended(command.spawn().unwrap());
+    // Ingest counts as stuck after ten seconds without a look around; a beat comes every five.
+    for _ in 0..4 {
+        until_told(&socket, "WATCHDOG=1");
+    }
+}

@@ -87,7 +87,14 @@ impl Local {
                 skipped = true;
             }
             while self.shown[index] < head {
-                self.shown[index] = self.show_some(*class, self.shown[index], head, &mut touched);
+                match self.show_some(*class, self.shown[index], head, &mut touched) {
+                    Ok(shown) => self.shown[index] = shown,
+                    Err(fault) => {
+                        tracing::error!(%fault, "events cannot be read for the monitors");
+                        self.shown[index] = head;
+                        skipped = true;
+                    }
+                }
             }
         }
         if skipped {
@@ -97,21 +104,14 @@ impl Local {
     }
 
     /// Shows the next events of a class; the number up to which it is now shown.
-    fn show_some(&self, class: Class, after: Seq, head: Seq, touched: &mut BTreeSet<Subject>) -> Seq {
-        match self.reader.after(class, after, BATCH, BATCH_BYTES) {
-            Ok(records) => {
-                let last = records.last().map_or(head, |record| record.seq);
-                for record in records {
-                    self.broker.publish(&event_topic(&self.place, &record.kind), &record.doc, Keep::Passing);
-                    touched.insert(record.subject);
-                }
-                last
-            }
-            Err(fault) => {
-                tracing::error!(%fault, "events cannot be read for the monitors");
-                head
-            }
+    fn show_some(&self, class: Class, after: Seq, head: Seq, touched: &mut BTreeSet<Subject>) -> Result<Seq, JournalError> {
+        let records = self.reader.after(class, after, BATCH, BATCH_BYTES)?;
+        let last = records.last().map_or(head, |record| record.seq);
+        for record in records {
+            self.broker.publish(&event_topic(&self.place, &record.kind), &record.doc, Keep::Passing);
+            touched.insert(record.subject);
         }
+        Ok(last)
     }
 
     /// Shows where a seal or reader stands after everything that is on disk. The note says it: events of different

@@ -37,18 +37,22 @@ use crate::{
     api::{Api, ApiError},
     clock::{self, Clock},
     config::Config,
-    event::{Assurance, Class, Draft, EventType, Source, Subject},
+    event::{Assurance, Class, ClockQuality, Draft, EventType, Source, Subject, document::Head},
     forward::upstream::Arrived,
     health::{self, Health},
     ingest::{Ingest, Judge, Memory, Recalled},
-    journal::{Beginning, Entry, Filter, Journal, JournalConfig, JournalError, JournalReader, Opening},
+    journal::{Beginning, Entry, Filter, Journal, JournalConfig, JournalError, JournalReader, NOTES_MAX, Opening, Record},
     status::Board,
 };
 
+/// How much longer than usual a start may take when states are rebuilt: ten minutes read some ten million events.
+const REBUILD_EXTENSION_US: u32 = 600_000_000;
 /// Reports between the radios and ingest; a portal reader sends a few hundred a second.
 pub(crate) const REPORTS_MAX: usize = 1_024;
+/// Events per class looked at for the newest time that was any good.
+const LAST_LOOKED_AT: usize = 32;
 /// How long one part may take to end before the gate ends without it. Together they stay below the unit's TimeoutStopSec of 45 s.
-pub(crate) const PART_DEADLINE: Duration = Duration::from_secs(8);
+pub(crate) const PART_DEADLINE: Duration = Duration::from_secs(5);
 /// How long a stop waits for the line to take what is on disk: enough for a few thousand events on a good line.
 pub(crate) const LAST_POST: Duration = Duration::from_secs(3);
 
@@ -109,7 +113,6 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GateErro
     let clock = Clock::new(config.clock.holdover, newest_wall(&reader)?);
     drop(reader);
     let memory = recall(&journal).await?;
-    record_start(&journal, &clock, &config, &opening).await;
 
     let (reports, reported) = mpsc::channel::<Report>(REPORTS_MAX);
     let judge = Judge::new(radios::thinning(&config), radios::known(&config), &memory, Heard::now());
@@ -126,10 +129,10 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GateErro
     let board = Arc::new(Mutex::new(board));
     let api = Api::bind(&config.gate.runtime_dir, Arc::clone(&board))?;
 
+    record_start(&journal, &clock, &config, &opening).await;
     let mut parts = JoinSet::new();
-    let ingest = tokio::spawn(ingest.run());
+    let mut ingest = tokio::spawn(ingest.run());
     let radios = radios::start(&config, &reports, &stop_radios);
-    drop(reports);
     let uplink = link.map(|link| (tokio::spawn(link.uplink.run(stop_rest.clone())), link.standing, link.arrived));
     let monitors = monitors::start(&config, &source, &journal, &broker, &stop_rest).await?;
     parts.spawn(api.run(stop_rest.clone()));
@@ -138,13 +141,26 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GateErro
     health::tell(&[NotifyState::Ready]);
     tracing::info!(journal = %opening.journal, readers = config.readers.len(), seals = config.seals.len(), "the gate is open");
 
-    stop.cancelled().await;
+    // Ingest ends by itself only when nothing can be recorded any more.
+    let fault = tokio::select! {
+        () = stop.cancelled() => None,
+        outcome = &mut ingest => Some(outcome),
+        () = writer_gone(&journal) => Some(Ok(Err(JournalError::Closed))),
+    };
 
     health::tell(&[NotifyState::Stopping]);
     tracing::info!("the gate is closing");
     stop_radios.cancel();
     ended("the radios", radios).await;
-    ended("ingest", ingest).await;
+    // Ingest ends when nobody can report any more.
+    drop(reports);
+    let fault = match fault {
+        None => ended("ingest", ingest).await.and_then(Result::err),
+        Some(outcome) => outcome.map_or(Some(JournalError::Closed), Result::err),
+    };
+    if let Some(fault) = &fault {
+        nothing_can_be_recorded(&journal, fault);
+    }
     record_own(&journal, &clock, EventType::GatewayStopped, &Stopped { reason: "told to stop" }).await;
     if let Some((_, standing, arrived)) = &uplink {
         last_post(&journal, standing, arrived.clone()).await;
@@ -164,15 +180,32 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GateErro
     }
     journal.close().await?;
     tracing::info!("the gate is closed");
-    Ok(())
+    fault.map_or(Ok(()), |fault| Err(GateError::Journal(fault)))
 }
 
 /// Waits for a part to end; one that does not is left behind, and that is said.
-async fn ended<T>(what: &str, part: JoinHandle<T>) {
+async fn ended<T>(what: &str, part: JoinHandle<T>) -> Option<T> {
     match timeout(PART_DEADLINE, part).await {
-        Ok(Ok(_)) => {}
+        Ok(Ok(outcome)) => return Some(outcome),
         Ok(Err(fault)) => tracing::error!(%fault, "{what} ended badly; please report this"),
         Err(_) => tracing::warn!("{what} did not end in time"),
+    }
+    None
+}
+
+/// Resolves when the journal's writer is gone, which before a stop means that it died.
+async fn writer_gone(journal: &Journal) {
+    let mut heads = journal.heads();
+    while heads.changed().await.is_ok() {}
+}
+
+/// The gate ends: a restart sets a damaged journal aside and begins a new one.
+fn nothing_can_be_recorded(journal: &Journal, fault: &JournalError) {
+    tracing::error!(%fault, "nothing can be recorded any more; the gate ends");
+    if matches!(fault, JournalError::Damaged(_))
+        && let Err(fault) = journal.condemn()
+    {
+        tracing::error!(%fault, "the journal could not be marked as damaged");
     }
 }
 
@@ -193,12 +226,13 @@ fn journal_config(config: &Config) -> JournalConfig {
     }
 }
 
-/// The newest wall time on record: the clock may not be trusted below it.
+/// The newest wall time on record that was any good: the clock may not be trusted below it.
 fn newest_wall(reader: &JournalReader) -> Result<Option<jiff::Timestamp>, JournalError> {
     let mut newest = None;
     for class in Class::ALL {
-        let last = reader.tail(&Filter { class: Some(*class), ..Filter::default() }, 1)?;
-        newest = newest.max(last.first().map(|record| record.wall));
+        let last = reader.tail(&Filter { class: Some(*class), ..Filter::default() }, LAST_LOOKED_AT)?;
+        let good = |record: &&Record| Head::parse(&record.doc).is_ok_and(|head| head.clock != ClockQuality::Untrusted);
+        newest = newest.max(last.iter().filter(good).map(|record| record.wall).max());
     }
     Ok(newest)
 }
@@ -206,6 +240,8 @@ fn newest_wall(reader: &JournalReader) -> Result<Option<jiff::Timestamp>, Journa
 /// What earlier runs knew; rebuilt from the events where the notes of it are missing or of another form.
 async fn recall(journal: &Journal) -> Result<Memory, GateError> {
     let reader = journal.reader()?;
+    // A rebuild reads the whole journal, once; the supervisor must not take that for a hang.
+    health::tell(&[NotifyState::ExtendTimeoutUsec(REBUILD_EXTENSION_US)]);
     let recalled = tokio::task::spawn_blocking(move || Memory::recall(&reader)).await;
     match recalled.expect("reading rows and JSON does not panic")? {
         Recalled::Kept(memory) => Ok(memory),
@@ -213,7 +249,10 @@ async fn recall(journal: &Journal) -> Result<Memory, GateError> {
             if !memory.seals.is_empty() {
                 tracing::info!(seals = memory.seals.len(), "last known states are rebuilt from the events");
             }
-            journal.keep(notes).await?;
+            // The note that says which form they have comes last.
+            for some in notes.chunks(NOTES_MAX) {
+                journal.keep(some.to_vec()).await?;
+            }
             Ok(memory)
         }
     }
@@ -270,7 +309,7 @@ async fn watch_synchronisation(clock: Clock, stop: CancellationToken) {
             () = stop.cancelled() => return,
         }
         if let Ok(true) = tokio::task::spawn_blocking(clock::probe_synchronised).await {
-            clock.seen_synchronised(std::time::Instant::now());
+            clock.seen_synchronised(Heard::now());
         }
         let quality = clock.quality_now();
         if last.replace(quality) != Some(quality) {

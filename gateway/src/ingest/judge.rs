@@ -114,6 +114,11 @@ impl Judge {
         self.seals.take_unkept()
     }
 
+    /// Every counter is to be offered again by [`Self::take_unkept`].
+    pub fn offer_counters_again(&mut self) {
+        self.seals.offer_counters_again();
+    }
+
     /// Every reader's last standing in this run.
     #[must_use]
     pub fn reader_states(&self) -> BTreeMap<String, ReaderState> {

@@ -12,8 +12,7 @@ use serde::Deserialize;
 
 use super::{COUNTER_NOTE, finding::note_json};
 use crate::{
-    event::Class,
-    journal::{JournalError, JournalReader, Note},
+    journal::{Filter, JournalError, JournalReader, Note, Place},
     seals::{self, SealState},
 };
 
@@ -21,6 +20,9 @@ use crate::{
 const FORM_NOTE: (&str, &str) = ("projection", "seals");
 /// The form of the notes this version writes. A new number makes every gate rebuild them once.
 const FORM: u32 = 1;
+
+/// Events read at a time while rebuilding.
+const PAGE: usize = 512;
 
 /// What is remembered.
 #[derive(Debug, Default)]
@@ -89,18 +91,21 @@ impl Memory {
         Ok(memory)
     }
 
-    /// The newest state of each seal, by the time of its event, and the highest counters any event names.
+    /// The newest state of each seal, in the order of recording, and the highest counters any event names.
     fn from_events(reader: &JournalReader) -> Result<Self, JournalError> {
         let mut states: HashMap<SealId, SealState> = HashMap::new();
         let mut memory = Self::default();
-        for class in Class::ALL {
-            reader.each(*class, |record| {
-                let about_seal = record.subject.as_str().starts_with("seal/");
-                if let Some(Document { data }) = about_seal.then(|| serde_json::from_slice(&record.doc).ok()).flatten() {
-                    memory.take_counter(&data);
-                    take_state(&mut states, data.state);
-                }
-            })?;
+        let mut place = Place::default();
+        loop {
+            let records = reader.since(&Filter::default(), &mut place, PAGE)?;
+            if records.is_empty() {
+                break;
+            }
+            let about_seals = records.iter().filter(|record| record.subject.as_str().starts_with("seal/"));
+            for Document { data } in about_seals.filter_map(|record| serde_json::from_slice(&record.doc).ok()) {
+                memory.take_counter(&data);
+                states.extend(data.state.map(|state| (state.seal.clone(), state)));
+            }
         }
         memory.seals = states.into_values().collect();
         Ok(memory)
@@ -109,9 +114,8 @@ impl Memory {
     fn take_counter(&mut self, data: &Body) {
         if let (Some(seal), Some(current), Some(high)) = (&data.seal, data.counter, data.highest_counter) {
             let kept = self.counters.entry(seal.clone()).or_insert(CounterMemory { high, current });
-            // Which event was the last to be heard is lost between the classes; the highest is what protects.
             kept.high = kept.high.max(high);
-            kept.current = kept.high;
+            kept.current = current;
         }
     }
 
@@ -120,13 +124,5 @@ impl Memory {
         let counters = self.counters.iter().map(|(seal, counter)| note_json(COUNTER_NOTE, seal.as_str(), counter));
         let form = Note::keep(FORM_NOTE.0, FORM_NOTE.1, FORM.to_string());
         states.chain(counters).chain([form]).collect()
-    }
-}
-
-fn take_state(states: &mut HashMap<SealId, SealState>, state: Option<SealState>) {
-    let Some(state) = state else { return };
-    match states.get(&state.seal) {
-        Some(known) if known.event_date_time > state.event_date_time => {}
-        _ => drop(states.insert(state.seal.clone(), state)),
     }
 }

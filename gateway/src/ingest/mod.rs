@@ -6,12 +6,14 @@
 //! ```
 //!
 //! What must hold: reports are recorded in the order they were heard; a report that cannot be recorded is held and
-//! tried again, never dropped, and meanwhile the radios wait; what is only counted is counted completely.
+//! tried again, never dropped, and meanwhile the radios wait; what is only counted is told with the next event about
+//! the same thing (what was counted since the last one is lost at a stop).
 
 mod finding;
 mod judge;
 mod memory;
 mod reader_rule;
+mod recording;
 mod seal_body;
 mod seal_change;
 mod seal_rule;
@@ -19,12 +21,11 @@ mod tag_rule;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use futures_util::{StreamExt, future::BoxFuture, stream::FuturesOrdered};
 use segel_drivers::{Heard, Report};
 use serde::Serialize;
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, MissedTickBehavior, interval, sleep},
+    time::{Instant, MissedTickBehavior, interval},
 };
 
 pub use finding::Finding;
@@ -32,26 +33,23 @@ pub(crate) use finding::note_json;
 pub use judge::{Judge, Known, ReaderPlace, SealCounts, Thinning};
 pub use memory::{Memory, Recalled};
 pub use reader_rule::{READER_NOTE, ReaderState, ReaderStatus};
+pub(crate) use recording::{RETRY_CAP, RETRY_FIRST};
 pub use seal_rule::COUNTER_NOTE;
 pub(crate) use tag_rule::TAGS_MAX;
 
+use self::recording::{Ended, Recording, Unit};
 use crate::{
     clock::{Clock, StepWatch},
     event::{Assurance, Class, EventType, Stamp, Subject},
-    journal::{Entry, Journal, JournalError, Recorded},
+    journal::{Journal, JournalError, NOTES_MAX},
 };
 
-/// Entries on their way to disk at once; beyond it the radios wait. A group commit takes 64.
+/// Reports whose events are on their way to disk at once; beyond it the radios wait. A group commit takes 64.
 pub(crate) const IN_FLIGHT_MAX: usize = 256;
+/// Most events recorded together: far below what the journal takes in one transaction.
+const UNIT_MAX: usize = 64;
 /// How often silence and the clock are looked at; also the longest a moved counter waits to be kept.
 pub(crate) const TICK: Duration = Duration::from_secs(1);
-/// A journal that refuses is tried again after this long at first ...
-pub(crate) const RETRY_FIRST: Duration = Duration::from_millis(200);
-/// ... and at least this often later.
-pub(crate) const RETRY_CAP: Duration = Duration::from_secs(5);
-
-type Recording = BoxFuture<'static, (Entry, Result<Recorded, JournalError>)>;
-
 /// What ingest tells of itself.
 #[derive(Debug, Clone)]
 pub struct IngestStanding {
@@ -80,7 +78,7 @@ pub struct Ingest {
     clock: Clock,
     steps: StepWatch,
     journal: Journal,
-    recording: FuturesOrdered<Recording>,
+    recording: Recording,
     standing: watch::Sender<IngestStanding>,
 }
 
@@ -91,11 +89,14 @@ impl Ingest {
         let first = IngestStanding { seals: judge.seal_counts(), readers: BTreeMap::new(), ticked: Instant::now(), journal_refuses: None };
         let (standing, view) = watch::channel(first);
         let steps = StepWatch::new(Heard::now());
-        (Self { reports, judge, clock, steps, journal, recording: FuturesOrdered::new(), standing }, view)
+        (Self { reports, judge, clock, steps, recording: Recording::new(journal.clone()), journal, standing }, view)
     }
 
     /// Runs until every radio has gone, then waits for what is still on its way to disk.
-    pub async fn run(mut self) {
+    ///
+    /// # Errors
+    /// When the journal is damaged or gone: nothing can be recorded any more, and the gate must end.
+    pub async fn run(mut self) -> Result<(), JournalError> {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -104,14 +105,15 @@ impl Ingest {
                     Some(report) => self.on_report(&report).await,
                     None => break,
                 },
-                Some((entry, outcome)) = self.recording.next() => self.on_recorded(entry, outcome).await,
+                Some(ended) = self.recording.ended() => self.on_ended(ended).await?,
                 _ = tick.tick() => self.on_tick().await,
             }
         }
-        while let Some((entry, outcome)) = self.recording.next().await {
-            self.on_recorded(entry, outcome).await;
+        while let Some(ended) = self.recording.ended().await {
+            self.on_ended(ended).await?;
         }
         self.keep_counters().await;
+        Ok(())
     }
 
     async fn on_report(&mut self, report: &Report) {
@@ -138,62 +140,60 @@ impl Ingest {
         });
     }
 
+    /// What one report or one look around amounts to is one unit: on disk together or not at all.
     async fn record(&mut self, findings: Vec<Finding>, stamp: &Stamp) {
+        let mut unit = Vec::new();
         for finding in findings {
             match finding.stamped(*stamp) {
-                Ok(entry) => self.submit(entry).await,
+                Ok(entry) => unit.push(entry),
                 Err(fault) => tracing::error!(%fault, "an event could not be written down and is lost; please report this"),
             }
         }
-    }
-
-    /// Puts an entry in the journal's line; its outcome is looked at in order.
-    async fn submit(&mut self, entry: Entry) {
-        let ticket = self.journal.submit(entry.clone()).await;
-        self.recording.push_back(Box::pin(async move {
-            let outcome = match ticket {
-                Ok(ticket) => ticket.await,
-                Err(fault) => Err(fault),
-            };
-            (entry, outcome)
-        }));
+        // A look around may find hundreds of silent seals; they need not be told together.
+        while unit.len() > UNIT_MAX {
+            let rest = unit.split_off(UNIT_MAX);
+            self.recording.submit(std::mem::replace(&mut unit, rest)).await;
+        }
+        self.recording.submit(unit).await;
     }
 
     async fn keep_counters(&mut self) {
         let notes = self.judge.take_unkept();
-        if !notes.is_empty()
-            && let Err(fault) = self.journal.keep(notes).await
-        {
-            tracing::warn!(%fault, "message counters could not be kept; a replay could pass as new after a restart");
-        }
-    }
-
-    async fn on_recorded(&mut self, entry: Entry, outcome: Result<Recorded, JournalError>) {
-        match outcome {
-            Ok(_) => self.clock.recorded(&entry.draft.stamp),
-            Err(fault) => self.insist(entry, fault).await,
-        }
-    }
-
-    /// Tries again until it is on disk. Nothing else is recorded meanwhile, and the radios wait. The journal itself logs
-    /// that it cannot be written and that it can again; waiting for it is no reason to be restarted.
-    async fn insist(&mut self, entry: Entry, fault: JournalError) {
-        self.standing.send_modify(|standing| standing.journal_refuses = Some(fault.to_string()));
-        let mut pause = RETRY_FIRST;
-        loop {
-            sleep(pause).await;
-            pause = (pause * 2).min(RETRY_CAP);
-            self.standing.send_modify(|standing| standing.ticked = Instant::now());
-            match self.journal.append(entry.clone()).await {
-                Ok(_) => break,
-                Err(JournalError::Closed) => {
-                    tracing::error!(event = %entry.draft.id, kind = entry.draft.kind.as_str(), "the journal is closed; this event is lost");
-                    return;
-                }
-                Err(_) => {}
+        for some in notes.chunks(NOTES_MAX) {
+            if let Err(fault) = self.journal.keep(some.to_vec()).await {
+                tracing::warn!(%fault, "message counters could not be kept; a replay could pass as new after a restart");
             }
         }
-        self.clock.recorded(&entry.draft.stamp);
+    }
+
+    async fn on_ended(&mut self, ended: Ended) -> Result<(), JournalError> {
+        match ended {
+            Ended::Recorded(unit) => self.on_recorded(&unit),
+            Ended::Failed(unit, fault) => self.on_failed(unit, fault).await?,
+        }
+        Ok(())
+    }
+
+    fn on_recorded(&mut self, unit: &Unit) {
+        unit.iter().for_each(|entry| self.clock.recorded(&entry.draft.stamp));
+    }
+
+    /// Nothing new is taken until what failed is on disk; the radios wait. The journal itself logs that it cannot be
+    /// written and that it can again; waiting for it is no reason to be restarted.
+    async fn on_failed(&mut self, unit: Unit, fault: JournalError) -> Result<(), JournalError> {
+        let standing = &self.standing;
+        let waiting = |fault: &JournalError| {
+            standing.send_modify(|standing| {
+                standing.ticked = Instant::now();
+                standing.journal_refuses = Some(fault.to_string());
+            });
+        };
+        let units = self.recording.insist(unit, fault, waiting).await?;
+        units.iter().for_each(|unit| self.on_recorded(unit));
+        // The retried may have brought older counters back: offer the present ones again.
+        self.judge.offer_counters_again();
+        self.keep_counters().await;
         self.standing.send_modify(|standing| standing.journal_refuses = None);
+        Ok(())
     }
 }

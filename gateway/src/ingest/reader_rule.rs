@@ -2,7 +2,8 @@
 //!
 //! Both coming and going are events in the alarm class, so that they stay in order and are never dropped: whoever
 //! reads the record must be able to tell an empty road from a deaf reader. Another reason for being down (a reader that
-//! hung up is next one that is not there) is no second going: it is told as a state, and `since` stays.
+//! hung up is next one that is not there) is no second going: it is told as a state, and `since` stays. Coming up for
+//! the first time after a start is no alarm but a fact of the record: from here on this reader was listening.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -85,7 +86,11 @@ impl ReaderRule {
         };
         let as_before = self.states.get(reader.as_str()).filter(|before| before.status == status);
         let since = as_before.map_or_else(|| wall_of(heard.wall), |before| before.since);
-        let (class, kind) = if as_before.is_some() { (Class::Telemetry, EventType::DeviceStatus) } else { (Class::Alarm, kind) };
+        let (class, kind) = match (as_before, self.states.contains_key(reader.as_str()), status) {
+            (Some(_), ..) => (Class::Telemetry, EventType::DeviceStatus),
+            (None, false, ReaderStatus::Up) => (Class::Receipt, kind),
+            (None, ..) => (Class::Alarm, kind),
+        };
         let state = ReaderState {
             v: 1,
             reader: reader.to_string(),

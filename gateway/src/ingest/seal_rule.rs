@@ -12,13 +12,13 @@
 //! nobody with a transmitter fills the space that alarms are promised.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use segel_drivers::{
-    AdvertRefusal, Heard, LockClaim, Protection, ReaderId, RefusedAdvert, SealAdvert, SealId,
+    AdvertRefusal, Heard, LockClaim, Protection, ReaderId, RefusedAdvert, SealAdvert, SealId, SealReading,
     codec::counter::{CounterMemory, Verdict, judge},
 };
 
@@ -37,6 +37,14 @@ use crate::{
     seals::{self, Presence, SEALS_MAX, SealSays, SealState},
 };
 
+/// Unauthenticated changes of one seal recorded within a heartbeat. A seal that is handled makes a handful; beyond this
+/// somebody plays with it, and alarms have space that nobody with a transmitter may fill.
+const CLAIMED_CHANGES_MAX: u32 = 24;
+/// Two adapters may hear the same messages a moment apart: counters that went forward are remembered for this long (the
+/// window in which BTHome takes a packet for the same one) ...
+const RECENT_WINDOW: Duration = Duration::from_secs(4);
+/// ... and so many of them.
+const RECENT_MAX: usize = 16;
 /// The kind of note a seal's message counter is kept under.
 pub const COUNTER_NOTE: &str = "counter";
 
@@ -46,6 +54,7 @@ pub(super) struct SealRule {
     known: Arc<Known>,
     seals: HashMap<SealId, Watched>,
     counters: HashMap<SealId, CounterMemory>,
+    recent: HashMap<SealId, VecDeque<(u32, Instant)>>,
     unkept: HashSet<SealId>,
     refusals: HashMap<(SealId, AdvertRefusal), Refusals>,
 }
@@ -59,6 +68,14 @@ struct Watched {
     heard_at: Instant,
     repeats: u64,
     doubtful: Doubtful,
+    burst: Burst,
+}
+
+/// Changes anybody with a transmitter could have made up, within one heartbeat.
+#[derive(Debug, Default)]
+struct Burst {
+    since: Option<Instant>,
+    spoken: u32,
 }
 
 /// What was claimed while the seal's counter was behind; the state knows nothing of it.
@@ -87,13 +104,16 @@ impl SealRule {
             heard_at: now.monotonic,
             repeats: 0,
             doubtful: Doubtful::default(),
+            burst: Burst::default(),
             state: state.clone(),
         };
+        let registered = memory.seals.iter().filter(|state| known.seals.contains_key(&state.seal));
         Self {
             thinning,
-            known,
-            seals: memory.seals.iter().take(SEALS_MAX).map(|state| (state.seal.clone(), watched(state))).collect(),
+            seals: registered.take(SEALS_MAX).map(|state| (state.seal.clone(), watched(state))).collect(),
             counters: memory.counters.clone(),
+            recent: HashMap::new(),
+            known,
             unkept: HashSet::new(),
             refusals: HashMap::new(),
         }
@@ -102,6 +122,9 @@ impl SealRule {
     pub(super) fn on_advert(&mut self, reader: &ReaderId, heard: Heard, advert: &SealAdvert) -> Vec<Finding> {
         let standing = match advert.protection {
             Protection::Plain => CounterStanding { verdict: None, counter: None, high: None },
+            Protection::Keyed { counter } if self.was_just_heard(&advert.seal, counter, heard.monotonic) => {
+                CounterStanding { verdict: Some(Verdict::Repeat), counter: Some(counter), high: Some(counter) }
+            }
             Protection::Keyed { counter } => {
                 let (verdict, memory) = judge(self.counters.get(&advert.seal), counter);
                 if self.counters.insert(advert.seal.clone(), memory) != Some(memory) {
@@ -117,6 +140,23 @@ impl SealRule {
         }
     }
 
+    /// Whether this counter is one of the last few that went forward: the same message by way of another adapter, late.
+    /// Remembers it otherwise, if it is new.
+    fn was_just_heard(&mut self, seal: &SealId, counter: u32, now: Instant) -> bool {
+        let recent = self.recent.entry(seal.clone()).or_default();
+        recent.retain(|(_, at)| now.saturating_duration_since(*at) < RECENT_WINDOW);
+        if recent.iter().any(|(known, _)| *known == counter) {
+            return true;
+        }
+        if self.counters.get(seal).is_none_or(|memory| counter > memory.high) {
+            recent.push_back((counter, now));
+            if recent.len() > RECENT_MAX {
+                recent.pop_front();
+            }
+        }
+        false
+    }
+
     fn on_believed(&mut self, reader: &ReaderId, heard: Heard, advert: &SealAdvert, standing: CounterStanding) -> Vec<Finding> {
         let now = heard.monotonic;
         let registered = self.known.seals.contains_key(&advert.seal);
@@ -130,13 +170,17 @@ impl SealRule {
             return Vec::new();
         }
         let returned = watched.state.presence == Presence::NotHeard;
-        let before = watched.state.says.clone();
         watched.heard_at = now;
         watched.state.says.merge(&advert.reading);
         watched.doubtful.says = SealSays::default();
         watched.state.rssi_dbm = advert.rssi_dbm;
-        let changed = watched.state.says.changed_from(&before);
-        let kinds = kinds_of_change(&before, &watched.state.says);
+        // Against what is on record, not against the last message: what was held back below is not forgotten.
+        let changed = watched.state.says.changed_from(&watched.recorded);
+        let kinds = kinds_of_change(&watched.recorded, &watched.state.says);
+        if !changed.is_empty() && assurance == Assurance::Claim && !watched.may_speak(now, self.thinning.heartbeat) {
+            watched.repeats += 1;
+            return Vec::new();
+        }
         let due = now.saturating_duration_since(watched.recorded_at) >= self.thinning.heartbeat;
         let stepped = steps(&self.thinning, &watched.recorded, &watched.state.says);
         let reason = match (returned, changed.is_empty(), stepped, due) {
@@ -163,41 +207,57 @@ impl SealRule {
     }
 
     fn on_first(&mut self, reader: &ReaderId, heard: Heard, advert: &SealAdvert, standing: CounterStanding) -> Vec<Finding> {
-        self.make_room();
+        self.begin(reader, heard, advert, standing, &advert.reading, Presence::InRange);
         let mut says = SealSays::default();
         says.merge(&advert.reading);
+        // A seal that arrives tampered with is an alarm; one that arrives open may simply not be in use.
+        let mut kinds = kinds_of_change(&SealSays::default(), &says);
+        if kinds.is_empty() {
+            kinds.push((Class::Telemetry, EventType::DeviceStatus));
+        }
+        let registered = self.known.seals.contains_key(&advert.seal);
+        let about = About { reason: "first_heard", changed: &[], repeats: 0, assurance: standing.assurance(), registered };
+        self.findings(reader, advert, standing, &about, &kinds)
+    }
+
+    /// Begins to watch a seal.
+    fn begin(
+        &mut self,
+        reader: &ReaderId,
+        heard: Heard,
+        advert: &SealAdvert,
+        standing: CounterStanding,
+        reading: &SealReading,
+        presence: Presence,
+    ) {
+        self.make_room();
+        let mut says = SealSays::default();
+        says.merge(reading);
         let state = SealState {
             v: 1,
             seal: advert.seal.clone(),
             equipment_reference: None,
             seal_condition: says.condition(),
             assurance: standing.assurance(),
-            presence: Presence::InRange,
+            presence,
             rssi_dbm: advert.rssi_dbm,
             reader: String::new(),
             lane: None,
             event_date_time: wall_of(heard.wall),
             says,
         };
-        // A seal that arrives tampered with is an alarm; one that arrives open may simply not be in use.
-        let mut kinds = kinds_of_change(&SealSays::default(), &state.says);
-        if kinds.is_empty() {
-            kinds.push((Class::Telemetry, EventType::DeviceStatus));
-        }
         let mut watched = Watched {
             recorded: SealSays::default(),
             recorded_at: heard.monotonic,
             heard_at: heard.monotonic,
             repeats: 0,
             doubtful: Doubtful::default(),
+            burst: Burst::default(),
             state,
         };
         watched.place(&self.known, reader, heard, standing.assurance());
         watched.record(heard.monotonic);
         self.seals.insert(advert.seal.clone(), watched);
-        let registered = self.known.seals.contains_key(&advert.seal);
-        let about = About { reason: "first_heard", changed: &[], repeats: 0, assurance: standing.assurance(), registered };
-        self.findings(reader, advert, standing, &about, &kinds)
     }
 
     /// A replayed or behind-the-counter message: recorded as such, and nothing is believed.
@@ -205,9 +265,8 @@ impl SealRule {
         let now = heard.monotonic;
         let registered = self.known.seals.contains_key(&advert.seal);
         if !self.seals.contains_key(&advert.seal) {
-            // Its counter is known and its state is not: the note was lost or evicted. Begin with an empty one.
-            let empty = SealAdvert { reading: segel_drivers::SealReading::default(), ..advert.clone() };
-            drop(self.on_first(reader, heard, &empty, standing));
+            // Its counter is known and its state is not: the note was lost. Nothing it says now is a state either.
+            self.begin(reader, heard, advert, standing, &SealReading::default(), Presence::NotHeard);
         }
         let Some(watched) = self.seals.get_mut(&advert.seal) else { return Vec::new() };
         let heartbeat = self.thinning.heartbeat;
@@ -284,20 +343,29 @@ impl SealRule {
         let silent =
             |w: &Watched| w.state.presence == Presence::InRange && now.monotonic.saturating_duration_since(w.heard_at) >= lost_after;
         let lost: Vec<SealId> = self.seals.iter().filter(|(_, w)| silent(w)).map(|(seal, _)| seal.clone()).collect();
-        lost.iter().filter_map(|seal| self.on_lost(seal, now)).collect()
+        lost.iter().flat_map(|seal| self.on_lost(seal, now)).collect()
     }
 
-    fn on_lost(&mut self, seal: &SealId, now: Heard) -> Option<Finding> {
-        let watched = self.seals.get_mut(seal)?;
+    /// It is not heard any more; a change that was held back is told now.
+    fn on_lost(&mut self, seal: &SealId, now: Heard) -> Vec<Finding> {
+        let registered = self.known.seals.contains_key(seal);
+        let Some(watched) = self.seals.get_mut(seal) else { return Vec::new() };
+        let Ok(reader) = watched.state.reader.parse::<ReaderId>() else { return Vec::new() };
+        let changed = watched.state.says.changed_from(&watched.recorded);
+        let held_back = kinds_of_change(&watched.recorded, &watched.state.says);
         watched.state.presence = Presence::NotHeard;
         watched.state.event_date_time = wall_of(now.wall);
         let repeats = watched.record(now.monotonic);
-        let reader = watched.state.reader.parse::<ReaderId>().ok()?;
         let state = &watched.state;
-        let body = Body { state: Some(state), ..Body::bare(&self.known, &reader, seal, "not_heard", repeats) };
-        let note = note_json(seals::NOTE, seal.as_str(), state);
-        let finding = Finding::new(Class::Telemetry, EventType::CommsLost, Subject::seal(seal), Assurance::Own, &body);
-        Some(finding.on_container(self.known.container(seal)).with_note(note))
+        let body = Body { state: Some(state), changed: &changed, ..Body::bare(&self.known, &reader, seal, "not_heard", repeats) };
+        let lost = (Class::Telemetry, EventType::CommsLost, Assurance::Own);
+        let kinds = held_back.into_iter().map(|(class, kind)| (class, kind, state.assurance)).chain([lost]);
+        let finding = |(class, kind, assurance)| {
+            let class = if registered { class } else { Class::Telemetry };
+            let finding = Finding::new(class, kind, Subject::seal(seal), assurance, &body).on_container(self.known.container(seal));
+            if registered { finding.with_note(note_json(seals::NOTE, seal.as_str(), state)) } else { finding }
+        };
+        kinds.map(finding).collect()
     }
 
     fn findings(
@@ -319,9 +387,10 @@ impl SealRule {
         };
         let finding = |(class, kind): &(Class, EventType)| {
             let class = if about.registered { *class } else { Class::Telemetry };
-            let note = note_json(seals::NOTE, advert.seal.as_str(), &state);
             let finding = Finding::new(class, *kind, Subject::seal(&advert.seal), about.assurance, &body);
-            finding.on_container(state.equipment_reference.clone()).with_note(note)
+            let finding = finding.on_container(state.equipment_reference.clone());
+            // A stranger's state is kept nowhere: there is no end of strangers.
+            if about.registered { finding.with_note(note_json(seals::NOTE, advert.seal.as_str(), &state)) } else { finding }
         };
         let findings: Vec<_> = kinds.iter().map(finding).collect();
         findings.into_iter().map(|finding| self.with_counter(finding, &advert.seal)).collect()
@@ -343,14 +412,20 @@ impl SealRule {
         self.unkept.drain().filter_map(|seal| counters.get(&seal).map(|memory| note_json(COUNTER_NOTE, seal.as_str(), memory))).collect()
     }
 
+    pub(super) fn offer_counters_again(&mut self) {
+        self.unkept.extend(self.counters.keys().cloned());
+    }
+
     pub(super) fn counts(&self) -> SealCounts {
         let in_range = self.seals.values().filter(|w| w.state.presence == Presence::InRange).count();
         SealCounts { in_range, known: self.seals.len() }
     }
 
+    /// A stranger goes before a seal of the register, and among equals the one not heard for longest.
     fn make_room(&mut self) {
+        let rank = |(seal, watched): &(&SealId, &Watched)| (self.known.seals.contains_key(*seal), watched.heard_at);
         if self.seals.len() >= SEALS_MAX
-            && let Some(oldest) = self.seals.iter().min_by_key(|(_, w)| w.heard_at).map(|(seal, _)| seal.clone())
+            && let Some(oldest) = self.seals.iter().min_by_key(rank).map(|(seal, _)| seal.clone())
         {
             self.seals.remove(&oldest);
         }
@@ -367,6 +442,16 @@ struct About<'a> {
 }
 
 impl Watched {
+    /// Whether one more unauthenticated change may make events now. What is held back is still the state, and is told
+    /// with the first message after the heartbeat.
+    fn may_speak(&mut self, now: Instant, heartbeat: Duration) -> bool {
+        if self.burst.since.is_none_or(|since| now.saturating_duration_since(since) >= heartbeat) {
+            self.burst = Burst { since: Some(now), spoken: 0 };
+        }
+        self.burst.spoken += 1;
+        self.burst.spoken <= CLAIMED_CHANGES_MAX
+    }
+
     fn place(&mut self, known: &Known, reader: &ReaderId, heard: Heard, assurance: Assurance) {
         self.state.equipment_reference = known.container(&self.state.seal);
         self.state.seal_condition = self.state.says.condition();

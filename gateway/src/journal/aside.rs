@@ -12,12 +12,27 @@ use super::{JournalError, schema};
 /// database, which the next opening notices and finishes; the other way round it would leave an older journal that
 /// looks whole and would give its numbers again.
 const PARTS: [&str; 3] = ["", "-wal", "-shm"];
+/// The mark of a journal that was found damaged while it was being written.
+const MARK: &str = "journal.condemned";
 /// As many names are tried within one second.
 const NAMES_MAX: u32 = 100;
 
 /// Whether a log or index lies there without its database.
 pub(super) fn is_orphaned(dir: &Path) -> bool {
     !part(dir, "").exists() && PARTS.iter().any(|suffix| part(dir, suffix).exists())
+}
+
+/// Marks the journal there as damaged, durably.
+pub(super) fn mark(dir: &Path) -> Result<(), JournalError> {
+    let path = dir.join(MARK);
+    let place = |source| JournalError::Place { path: path.clone(), source: Arc::new(source) };
+    fs::File::create(&path).and_then(|file| file.sync_all()).map_err(place)?;
+    sync(dir)
+}
+
+/// Whether the journal there was marked as damaged.
+pub(super) fn is_marked(dir: &Path) -> bool {
+    dir.join(MARK).exists()
 }
 
 /// Moves the database with its log into a directory of its own, named by the time; returns that directory.
@@ -31,6 +46,13 @@ pub(super) fn set_aside(dir: &Path, now: Timestamp) -> Result<PathBuf, JournalEr
         }
     }
     sync(&to)?;
+    // The mark goes last: until the whole journal has moved, an opening must begin this again.
+    match fs::remove_file(dir.join(MARK)) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            return Err(JournalError::Place { path: dir.join(MARK), source: Arc::new(source) });
+        }
+        _ => {}
+    }
     sync(dir)?;
     Ok(to)
 }

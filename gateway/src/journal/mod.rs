@@ -167,6 +167,24 @@ impl Journal {
         Ok(Ticket { answer: self.put_in_line(vec![entry]).await? })
     }
 
+    /// Puts several events in line as one transaction, waiting only for room in the line; the ticket resolves when they
+    /// are on disk. A dropped ticket takes nothing back.
+    ///
+    /// # Errors
+    /// When the journal is closed, a note is too large or there are too many events.
+    pub async fn submit_all(&self, entries: Vec<Entry>) -> Result<TogetherTicket, JournalError> {
+        Ok(TogetherTicket { answer: self.put_in_line(entries).await? })
+    }
+
+    /// Marks the journal as damaged: the next opening sets it aside. For whoever learns it from an error while writing,
+    /// where a new opening would look only at the ends of the chains and find nothing.
+    ///
+    /// # Errors
+    /// When the mark cannot be written.
+    pub fn condemn(&self) -> Result<(), JournalError> {
+        aside::mark(&self.dir)
+    }
+
     async fn put_in_line(&self, entries: Vec<Entry>) -> Result<oneshot::Receiver<Answer>, JournalError> {
         if entries.len() > TOGETHER_MAX {
             return Err(JournalError::TooMany { count: entries.len(), limit: TOGETHER_MAX });
@@ -227,6 +245,8 @@ impl Journal {
 fn open_store(dir: &Path, source: &Source, quota: u64) -> Result<(Store, Opening), JournalError> {
     let damage = if aside::is_orphaned(dir) {
         "its log was there without the database".to_owned()
+    } else if aside::is_marked(dir) {
+        "it was found damaged while it was being written".to_owned()
     } else {
         match Store::open(dir, source, quota) {
             Ok((store, fresh, steps)) => {
@@ -270,5 +290,20 @@ impl Future for Ticket {
             let recorded = answer.unwrap_or(Err(JournalError::Closed))?;
             recorded.first().copied().ok_or(JournalError::Closed)
         })
+    }
+}
+
+/// Resolves when all events of one transaction are on disk, or are certain not to be recorded.
+#[derive(Debug)]
+#[must_use = "the events are not on disk before this resolves"]
+pub struct TogetherTicket {
+    answer: oneshot::Receiver<Answer>,
+}
+
+impl Future for TogetherTicket {
+    type Output = Result<Vec<Recorded>, JournalError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.answer).poll(context).map(|answer| answer.unwrap_or(Err(JournalError::Closed)))
     }
 }

@@ -18,7 +18,7 @@ fn inbox(journal: &Journal) -> Commands {
 
 fn delivery(payload: &[u8]) -> Delivery {
     let topic = "segel/1/idsrg/g01/cmd/unlock".to_owned();
-    Delivery { topic, payload: Bytes::copy_from_slice(payload), retained: false, duplicate: false }
+    Delivery { topic, payload: Bytes::copy_from_slice(payload), length: payload.len(), retained: false, duplicate: false }
 }
 
 /// Type and code of every receipt on disk.
@@ -88,4 +88,47 @@ async fn a_command_that_cannot_be_kept_is_not_acknowledged() {
     let commands = inbox(&journal);
     journal.close().await.unwrap();
     assert!(commands.receive(delivery(br#"{"id":"01JD8Z"}"#)).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_command_however_hostile_blocks_the_ones_behind_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = open(dir.path());
+    let commands = inbox(&journal);
+    // Control characters take six bytes each in an event, and a topic may be as long as MQTT allows.
+    commands.receive(delivery(&[1; 4_096])).await.unwrap();
+    let far = Delivery { topic: format!("segel/1/idsrg/g01/cmd/{}", "x".repeat(60_000)), ..delivery(b"far") };
+    commands.receive(far).await.unwrap();
+    let cut = Delivery { length: 5_000_000, ..delivery(&[b'{'; 60_000]) };
+    commands.receive(cut).await.unwrap();
+    commands.receive(delivery(br#"{"id":"next"}"#)).await.unwrap();
+    let codes: Vec<_> = receipts(&journal).into_iter().map(|(_, code)| code).filter(|code| code != "-").collect();
+    assert_eq!(codes, ["malformed", "malformed", "too_long", "not_supported"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retained_command_sent_anew_is_answered_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = open(dir.path());
+    let commands = inbox(&journal);
+    let command = delivery(br#"{"id":"01JD8Z"}"#);
+    for _ in 0..2 {
+        commands.receive(Delivery { retained: true, ..command.clone() }).await.unwrap();
+    }
+    for _ in 0..2 {
+        commands.receive(command.clone()).await.unwrap();
+    }
+    assert_eq!(receipts(&journal), [refused("retained"), refused("not_supported")].concat());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_that_was_used_by_somebody_else_never_swallows_a_command() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = open(dir.path());
+    let commands = inbox(&journal);
+    commands.receive(delivery(br#"{"id":"01JD8Z"}"#)).await.unwrap();
+    for _ in 0..2 {
+        commands.receive(delivery(br#"{"id":"01JD8Z","grant":"real"}"#)).await.unwrap();
+    }
+    assert_eq!(receipts(&journal), [refused("not_supported"), refused("id_reused")].concat());
 }

@@ -213,11 +213,11 @@ fn a_replayed_locked_message_never_hides_that_the_seal_is_open() {
     let mut bench = Bench::new();
     bench.keyed(50, locked());
     assert_eq!(kinds(&bench.keyed(60, says(LockClaim::Unlocked, true, 90))), [(Class::Alarm, EventType::ForcedOpen)]);
-    let replay = bench.keyed(50, locked());
+    let replay = bench.after(5).keyed(50, locked());
     assert_eq!(kinds(&replay), [(Class::Alarm, EventType::CounterReset)]);
     assert_eq!(replay[0].assurance, Assurance::Doubtful);
     assert!(replay[0].body.get("state").is_none(), "a doubtful claim carries no state");
-    assert!(bench.keyed(50, locked()).is_empty(), "the same replay again is counted");
+    assert!(bench.after(5).keyed(50, locked()).is_empty(), "the same replay again is counted");
     // The real seal goes on, still open: no SEALED was ever recorded and none is now.
     assert!(bench.keyed(61, says(LockClaim::Unlocked, true, 90)).is_empty());
 }
@@ -259,6 +259,61 @@ fn the_same_keyed_message_played_for_ever_does_not_keep_a_seal_in_range() {
         assert!(bench.after(10).keyed(5, locked()).is_empty());
     }
     assert_eq!(kinds(&bench.tick()), [(Class::Telemetry, EventType::CommsLost)]);
+}
+
+#[test]
+fn the_same_messages_by_way_of_two_adapters_are_no_replay() {
+    let mut bench = Bench::new();
+    for counter in 10..=12 {
+        bench.keyed(counter, locked());
+    }
+    for counter in 10..=12 {
+        assert!(bench.after(1).keyed(counter, locked()).is_empty(), "{counter} comes late from the other adapter");
+    }
+    assert_eq!(bench.after(1).keyed(13, says(LockClaim::Locked, false, 70))[0].assurance, Assurance::Keyed);
+}
+
+#[test]
+fn strangers_never_push_a_registered_seal_out_of_memory_and_leave_no_note() {
+    let mut bench = Bench::new();
+    let registered = bench.seal.clone();
+    bench.plain(locked());
+    for stranger in 0..5_000 {
+        bench.seal = format!("BLE-{stranger:012X}").parse().unwrap();
+        let findings = bench.plain(locked());
+        assert!(findings.iter().all(|finding| finding.notes.is_empty() && finding.class == Class::Telemetry));
+    }
+    bench.seal = registered;
+    assert_eq!(kinds(&bench.plain(says(LockClaim::Unlocked, false, 90))), [(Class::Alarm, EventType::Unsealed)]);
+}
+
+#[test]
+fn a_spoofer_of_a_keyless_seal_fills_no_alarms_and_the_last_state_is_still_told() {
+    let mut bench = Bench::new();
+    bench.plain(locked());
+    let mut events = 0;
+    for _ in 0..500 {
+        events += bench.plain(says(LockClaim::Unlocked, false, 90)).len();
+        events += bench.plain(locked()).len();
+    }
+    assert!(events <= 30, "{events} events for a thousand made-up changes");
+    let left_open = says(LockClaim::Unlocked, true, 90);
+    assert!(bench.plain(left_open.clone()).is_empty());
+    let told = bench.after(60).plain(left_open);
+    assert_eq!(kinds(&told), [(Class::Alarm, EventType::ForcedOpen)], "what was held back is told at the heartbeat");
+}
+
+#[test]
+fn a_change_that_was_held_back_is_told_when_the_seal_falls_silent() {
+    let mut bench = Bench::new();
+    bench.plain(locked());
+    for _ in 0..50 {
+        bench.plain(says(LockClaim::Unlocked, false, 90));
+        bench.plain(locked());
+    }
+    assert!(bench.plain(says(LockClaim::Unlocked, true, 90)).is_empty());
+    let lost = bench.after(120).tick();
+    assert_eq!(kinds(&lost), [(Class::Alarm, EventType::ForcedOpen), (Class::Telemetry, EventType::CommsLost)]);
 }
 
 #[test]

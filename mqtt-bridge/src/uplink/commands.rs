@@ -35,8 +35,6 @@ const SLOW: Duration = Duration::from_secs(120);
 pub(super) enum Ended {
     /// The inbox has kept it: acknowledge it.
     Kept(Publish),
-    /// It was too long and is refused: acknowledge it, or it comes again for ever.
-    TooLong(Publish),
     /// It was not kept and is not acknowledged.
     NotKept,
 }
@@ -78,13 +76,10 @@ impl<I: Inbox> Commands<I> {
             return;
         };
         // The payload is copied: the library's piece would hold the whole read buffer.
-        let (payload, head) = (Bytes::copy_from_slice(&publish.payload), Publish { payload: Bytes::new(), ..publish });
-        if payload.len() > self.max_payload {
-            error!(topic = %head.topic, bytes = payload.len(), limit = self.max_payload, "a command is too long and was refused");
-            self.in_progress.push_back(tokio::spawn(std::future::ready(Ended::TooLong(head))));
-            return;
-        }
-        let delivery = Delivery { topic: head.topic.clone(), payload, retained: head.retain, duplicate: head.dup };
+        let length = publish.payload.len();
+        let taken = &publish.payload[..length.min(self.max_payload)];
+        let (payload, head) = (Bytes::copy_from_slice(taken), Publish { payload: Bytes::new(), ..publish });
+        let delivery = Delivery { topic: head.topic.clone(), payload, length, retained: head.retain, duplicate: head.dup };
         let (inbox, line) = (Arc::clone(&self.inbox), self.line.clone());
         self.in_progress.push_back(tokio::spawn(async move {
             let _slot = slot;

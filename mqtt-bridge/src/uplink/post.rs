@@ -68,8 +68,10 @@ pub enum Unsendable {
 pub struct Delivery {
     /// The topic it was published on.
     pub topic: String,
-    /// The bytes, at most `max_payload_in`; a copy of their own.
+    /// The bytes, at most `max_payload_in`; a copy of their own. Of a longer command the beginning.
     pub payload: Bytes,
+    /// Length of the whole payload in bytes; more than `payload` has when the command is too long to be taken.
+    pub length: usize,
     /// The broker kept this message as a retained one (retain=1): it may be of any age, so the gate refuses it as a command.
     pub retained: bool,
     /// The broker says that it has sent this message before (dup=1). Advisory only: a repeated command need not carry it.

@@ -59,8 +59,6 @@ pub struct LinkStanding {
     pub commands_in_progress: usize,
     /// Commands the inbox has kept.
     pub commands_kept: u64,
-    /// Commands not handed to the inbox because they were longer than `max_payload_in`.
-    pub commands_too_long: u64,
 }
 
 impl LinkStanding {
@@ -76,7 +74,6 @@ impl LinkStanding {
             connections: 0,
             commands_in_progress: 0,
             commands_kept: 0,
-            commands_too_long: 0,
         }
     }
 }

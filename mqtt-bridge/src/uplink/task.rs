@@ -147,7 +147,7 @@ impl<O: Outbox, I: Inbox> Uplink<O, I> {
                 biased;
                 () = stop.cancelled(), if !self.stopping() => self.on_stop(),
                 count = next_events(&mut self.line, &mut events) => self.on_events(count, &mut events),
-                ended = self.commands.ended() => self.on_command_ended(ended),
+                ended = self.commands.ended() => self.on_command_ended(&ended),
                 () = sleep_until(deadline) => self.on_deadline(),
                 () = self.outbox.changed(), if fetching => self.hungry = true,
                 () = std::future::ready(()), if self.may_send() && self.hungry => {}
@@ -311,16 +311,11 @@ impl<O: Outbox, I: Inbox> Uplink<O, I> {
         }
     }
 
-    fn on_command_ended(&mut self, ended: Ended) {
-        let (head, kept) = match ended {
-            Ended::Kept(head) => (Some(head), true),
-            Ended::TooLong(head) => (Some(head), false),
-            Ended::NotKept => (None, false),
-        };
-        if let (Some(head), Some(client)) = (&head, &self.client) {
+    fn on_command_ended(&mut self, ended: &Ended) {
+        if let (Ended::Kept(head), Some(client)) = (ended, &self.client) {
             let asked = client.ack(head).now_or_never();
             self.asked(asked.is_some());
-            self.board.count(|standing| if kept { standing.commands_kept += 1 } else { standing.commands_too_long += 1 });
+            self.board.count(|standing| standing.commands_kept += 1);
         }
         self.renew_for_commands();
         self.part_when_drained();
