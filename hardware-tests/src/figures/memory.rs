@@ -74,7 +74,8 @@ pub(super) async fn run(plan: &mut Plan) -> anyhow::Result<Vec<Row>> {
     drain::forget_cursors(&rig.state_dir())?;
     let many = plan.full().await?.events;
     let (rate, draining) = watch(&mut rig, async |rig| drain::drained(rig, many).await).await?;
-    rows.push(row(format!("memory while {events} events leave ({})", per_second(rate)), &draining));
+    let pace = rate.map_or_else(|| "at once".to_owned(), per_second);
+    rows.push(row(format!("memory while {events} events leave ({pace})"), &draining));
     Ok(rows)
 }
 
