@@ -133,7 +133,10 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GateErro
     let mut parts = JoinSet::new();
     let mut ingest = tokio::spawn(ingest.run());
     let radios = radios::start(&config, &reports, &stop_radios);
-    let uplink = link.map(|link| (tokio::spawn(link.uplink.run(stop_rest.clone())), link.standing, link.arrived));
+    let uplink = match link {
+        Some(link) => Some((upstream::start(link.uplink.run(stop_rest.clone()))?, link.standing, link.arrived)),
+        None => None,
+    };
     let monitors = monitors::start(&config, &source, &journal, &broker, &stop_rest).await?;
     parts.spawn(api.run(stop_rest.clone()));
     let health = tokio::spawn(Health::new(board, Arc::clone(&broker), &source, run_id).run(stop_health.clone()));

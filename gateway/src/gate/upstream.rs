@@ -6,7 +6,10 @@ use segel_mqtt_bridge::{
     topic,
     uplink::{Announcement, Credentials, LinkStanding, Uplink, UplinkConfig},
 };
-use tokio::sync::watch;
+use tokio::{
+    sync::{oneshot, watch},
+    task::JoinHandle,
+};
 
 use super::GateError;
 use crate::{
@@ -60,6 +63,21 @@ pub(super) fn uplink(config: &Config, source: &Source, journal: &Journal, clock:
     let arrived = outbox.arrived();
     let (uplink, standing) = Uplink::new(link, outbox, inbox).map_err(faults)?;
     Ok(Some(Link { uplink, standing, arrived }))
+}
+
+/// Runs the link on a thread of its own with a runtime of its own: its tasks hand each message to each other, and
+/// between two threads that costs more than the message.
+pub(super) fn start(link: impl Future<Output = ()> + Send + 'static) -> Result<JoinHandle<()>, GateError> {
+    let fault = |fault: std::io::Error| GateError::Configuration(format!("no thread for the link to customs can be had: {fault}"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(fault)?;
+    let (ended, end) = oneshot::channel();
+    let run = move || {
+        runtime.block_on(link);
+        // Nobody waits any more when the gate has ended without it.
+        let _ = ended.send(());
+    };
+    std::thread::Builder::new().name("uplink".to_owned()).spawn(run).map_err(fault)?;
+    Ok(tokio::spawn(async move { drop(end.await) }))
 }
 
 fn credentials(settings: &UplinkSettings) -> Result<Option<Credentials>, GateError> {

@@ -34,7 +34,7 @@ const INSIDE: &str = "segel";
 /// Bytes per segment of the router's log; a burst must fit into all of them.
 const SEGMENT: usize = 512 * 1024;
 /// Segments of the router's log.
-const SEGMENTS: usize = 8;
+const SEGMENTS: usize = 4;
 /// Messages handed to a link in one go; half of rumqttd's own bound, so that a link is not paused by one read.
 const BATCH: u64 = 100;
 /// A router answers in microseconds; when it has not within this, it never will.
