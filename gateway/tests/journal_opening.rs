@@ -23,24 +23,9 @@ async fn a_second_opening_is_refused_and_names_the_holder() {
     assert!(matches!(error, JournalError::InUse { .. }));
     assert!(error.to_string().contains(&format!("pid {}", std::process::id())), "{error}");
 
-    let other = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "the_other_process", "--ignored", "--nocapture"])
-        .env("SEGEL_TEST_JOURNAL", dir.path())
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&other.stdout);
-    assert!(said.contains(&format!("refused: the journal in {} is open in another process", dir.path().display())), "{said}");
-
     journal.append(entry(Class::Alarm, 1)).await.unwrap();
     journal.close().await.unwrap();
     open(dir.path());
-}
-
-#[test]
-#[ignore = "run by a_second_opening_is_refused_and_names_the_holder as a process of its own"]
-fn the_other_process() {
-    let dir = std::env::var_os("SEGEL_TEST_JOURNAL").expect("run by the other test");
-    println!("refused: {}", refused(Path::new(&dir)));
 }
 
 #[tokio::test]

@@ -111,12 +111,12 @@ impl Judge {
 
     /// Counters that moved without an event; to be kept within a second.
     pub fn take_unkept(&mut self) -> Vec<Note> {
-        self.seals.take_unkept()
+        self.seals.counters().take_unkept()
     }
 
     /// Every counter is to be offered again by [`Self::take_unkept`].
     pub fn offer_counters_again(&mut self) {
-        self.seals.offer_counters_again();
+        self.seals.counters().offer_again();
     }
 
     /// Every reader's last standing in this run.

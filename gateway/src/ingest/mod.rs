@@ -9,6 +9,7 @@
 //! tried again, never dropped, and meanwhile the radios wait; what is only counted is told with the next event about
 //! the same thing (what was counted since the last one is lost at a stop).
 
+mod counters;
 mod finding;
 mod judge;
 mod memory;
@@ -18,6 +19,7 @@ mod seal_body;
 mod seal_change;
 mod seal_rule;
 mod tag_rule;
+mod watched;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -28,13 +30,13 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval},
 };
 
+pub use counters::COUNTER_NOTE;
 pub use finding::Finding;
 pub(crate) use finding::note_json;
 pub use judge::{Judge, Known, ReaderPlace, SealCounts, Thinning};
 pub use memory::{Memory, Recalled};
 pub use reader_rule::{READER_NOTE, ReaderState, ReaderStatus};
 pub(crate) use recording::{RETRY_CAP, RETRY_FIRST};
-pub use seal_rule::COUNTER_NOTE;
 pub(crate) use tag_rule::TAGS_MAX;
 
 use self::recording::{Ended, Recording, Unit};

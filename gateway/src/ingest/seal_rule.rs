@@ -11,84 +11,34 @@
 //! back is never silently accepted, whatever its value; a seal that is not in the register raises no alarm, so that
 //! nobody with a transmitter fills the space that alarms are promised.
 
-use std::{
-    collections::{HashMap, HashSet, VecDeque},
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
-use segel_drivers::{
-    AdvertRefusal, Heard, LockClaim, Protection, ReaderId, RefusedAdvert, SealAdvert, SealId, SealReading,
-    codec::counter::{CounterMemory, Verdict, judge},
-};
+use segel_drivers::{AdvertRefusal, Heard, LockClaim, ReaderId, RefusedAdvert, SealAdvert, SealId, SealReading, codec::counter::Verdict};
 
 use super::{
     Finding,
+    counters::Counters,
     finding::note_json,
     judge::{Known, SealCounts, Thinning},
     memory::Memory,
     seal_body::{Body, CounterStanding},
     seal_change::{kinds_of_change, steps},
+    watched::{Claim, Watched},
 };
 use crate::{
     clock::wall_of,
     event::{Assurance, Class, EventType, Subject},
-    journal::Note,
     seals::{self, Presence, SEALS_MAX, SealSays, SealState},
 };
-
-/// Unauthenticated changes of one seal recorded within a heartbeat. A seal that is handled makes a handful; beyond this
-/// somebody plays with it, and alarms have space that nobody with a transmitter may fill.
-const CLAIMED_CHANGES_MAX: u32 = 24;
-/// Two adapters may hear the same messages a moment apart: counters that went forward are remembered for this long (the
-/// window in which BTHome takes a packet for the same one) ...
-const RECENT_WINDOW: Duration = Duration::from_secs(4);
-/// ... and so many of them.
-const RECENT_MAX: usize = 16;
-/// The kind of note a seal's message counter is kept under.
-pub const COUNTER_NOTE: &str = "counter";
 
 #[derive(Debug)]
 pub(super) struct SealRule {
     thinning: Thinning,
     known: Arc<Known>,
     seals: HashMap<SealId, Watched>,
-    counters: HashMap<SealId, CounterMemory>,
-    recent: HashMap<SealId, VecDeque<(u32, Instant)>>,
-    unkept: HashSet<SealId>,
+    counters: Counters,
     refusals: HashMap<(SealId, AdvertRefusal), Refusals>,
 }
-
-/// One seal as it was last heard and as it was last recorded.
-#[derive(Debug)]
-struct Watched {
-    state: SealState,
-    recorded: SealSays,
-    recorded_at: Instant,
-    heard_at: Instant,
-    repeats: u64,
-    doubtful: Doubtful,
-    burst: Burst,
-}
-
-/// Changes anybody with a transmitter could have made up, within one heartbeat.
-#[derive(Debug, Default)]
-struct Burst {
-    since: Option<Instant>,
-    spoken: u32,
-}
-
-/// What was claimed while the seal's counter was behind; the state knows nothing of it.
-#[derive(Debug, Default)]
-struct Doubtful {
-    says: SealSays,
-    reset_at: Option<Instant>,
-    recorded: HashMap<Claim, Instant>,
-}
-
-/// What of a doubtful claim is worth an event of its own. There are 27 of these, so a replayed recording, however it
-/// is mixed, makes at most 27 events in a heartbeat, and a real tampering is still recorded at once.
-type Claim = (Option<LockClaim>, Option<bool>, Option<bool>);
 
 #[derive(Debug)]
 struct Refusals {
@@ -98,63 +48,24 @@ struct Refusals {
 
 impl SealRule {
     pub(super) fn new(thinning: Thinning, known: Arc<Known>, memory: &Memory, now: Heard) -> Self {
-        let watched = |state: &SealState| Watched {
-            recorded: state.says.clone(),
-            recorded_at: now.monotonic,
-            heard_at: now.monotonic,
-            repeats: 0,
-            doubtful: Doubtful::default(),
-            burst: Burst::default(),
-            state: state.clone(),
-        };
+        let watched = |state: &SealState| Watched::new(state.clone(), now.monotonic);
         let registered = memory.seals.iter().filter(|state| known.seals.contains_key(&state.seal));
         Self {
             thinning,
             seals: registered.take(SEALS_MAX).map(|state| (state.seal.clone(), watched(state))).collect(),
-            counters: memory.counters.clone(),
-            recent: HashMap::new(),
+            counters: Counters::new(memory.counters.clone()),
             known,
-            unkept: HashSet::new(),
             refusals: HashMap::new(),
         }
     }
 
     pub(super) fn on_advert(&mut self, reader: &ReaderId, heard: Heard, advert: &SealAdvert) -> Vec<Finding> {
-        let standing = match advert.protection {
-            Protection::Plain => CounterStanding { verdict: None, counter: None, high: None },
-            Protection::Keyed { counter } if self.was_just_heard(&advert.seal, counter, heard.monotonic) => {
-                CounterStanding { verdict: Some(Verdict::Repeat), counter: Some(counter), high: Some(counter) }
-            }
-            Protection::Keyed { counter } => {
-                let (verdict, memory) = judge(self.counters.get(&advert.seal), counter);
-                if self.counters.insert(advert.seal.clone(), memory) != Some(memory) {
-                    self.unkept.insert(advert.seal.clone());
-                }
-                CounterStanding { verdict: Some(verdict), counter: Some(counter), high: Some(memory.high) }
-            }
-        };
+        let standing = self.counters.stand(&advert.seal, advert.protection, heard.monotonic);
         if standing.is_doubtful() {
             self.on_doubtful(reader, heard, advert, standing)
         } else {
             self.on_believed(reader, heard, advert, standing)
         }
-    }
-
-    /// Whether this counter is one of the last few that went forward: the same message by way of another adapter, late.
-    /// Remembers it otherwise, if it is new.
-    fn was_just_heard(&mut self, seal: &SealId, counter: u32, now: Instant) -> bool {
-        let recent = self.recent.entry(seal.clone()).or_default();
-        recent.retain(|(_, at)| now.saturating_duration_since(*at) < RECENT_WINDOW);
-        if recent.iter().any(|(known, _)| *known == counter) {
-            return true;
-        }
-        if self.counters.get(seal).is_none_or(|memory| counter > memory.high) {
-            recent.push_back((counter, now));
-            if recent.len() > RECENT_MAX {
-                recent.pop_front();
-            }
-        }
-        false
     }
 
     fn on_believed(&mut self, reader: &ReaderId, heard: Heard, advert: &SealAdvert, standing: CounterStanding) -> Vec<Finding> {
@@ -246,15 +157,7 @@ impl SealRule {
             event_date_time: wall_of(heard.wall),
             says,
         };
-        let mut watched = Watched {
-            recorded: SealSays::default(),
-            recorded_at: heard.monotonic,
-            heard_at: heard.monotonic,
-            repeats: 0,
-            doubtful: Doubtful::default(),
-            burst: Burst::default(),
-            state,
-        };
+        let mut watched = Watched::new(state, heard.monotonic);
         watched.place(&self.known, reader, heard, standing.assurance());
         watched.record(heard.monotonic);
         self.seals.insert(advert.seal.clone(), watched);
@@ -398,22 +301,15 @@ impl SealRule {
 
     /// Keeps the seal's counter in the transaction of its event.
     fn with_counter(&mut self, finding: Finding, seal: &SealId) -> Finding {
-        if !self.unkept.remove(seal) {
-            return finding;
-        }
-        match self.counters.get(seal) {
-            Some(memory) => finding.with_note(note_json(COUNTER_NOTE, seal.as_str(), memory)),
+        match self.counters.take_note(seal) {
+            Some(note) => finding.with_note(note),
             None => finding,
         }
     }
 
-    pub(super) fn take_unkept(&mut self) -> Vec<Note> {
-        let counters = &self.counters;
-        self.unkept.drain().filter_map(|seal| counters.get(&seal).map(|memory| note_json(COUNTER_NOTE, seal.as_str(), memory))).collect()
-    }
-
-    pub(super) fn offer_counters_again(&mut self) {
-        self.unkept.extend(self.counters.keys().cloned());
+    /// The counters, to be kept when they moved without an event.
+    pub(super) fn counters(&mut self) -> &mut Counters {
+        &mut self.counters
     }
 
     pub(super) fn counts(&self) -> SealCounts {
@@ -439,31 +335,4 @@ struct About<'a> {
     repeats: u64,
     assurance: Assurance,
     registered: bool,
-}
-
-impl Watched {
-    /// Whether one more unauthenticated change may make events now. What is held back is still the state, and is told
-    /// with the first message after the heartbeat.
-    fn may_speak(&mut self, now: Instant, heartbeat: Duration) -> bool {
-        if self.burst.since.is_none_or(|since| now.saturating_duration_since(since) >= heartbeat) {
-            self.burst = Burst { since: Some(now), spoken: 0 };
-        }
-        self.burst.spoken += 1;
-        self.burst.spoken <= CLAIMED_CHANGES_MAX
-    }
-
-    fn place(&mut self, known: &Known, reader: &ReaderId, heard: Heard, assurance: Assurance) {
-        self.state.equipment_reference = known.container(&self.state.seal);
-        self.state.seal_condition = self.state.says.condition();
-        self.state.assurance = assurance;
-        self.state.reader = reader.to_string();
-        self.state.lane = known.lane(reader);
-        self.state.event_date_time = wall_of(heard.wall);
-    }
-
-    fn record(&mut self, now: Instant) -> u64 {
-        self.recorded = self.state.says.clone();
-        self.recorded_at = now;
-        std::mem::take(&mut self.repeats)
-    }
 }
