@@ -292,3 +292,35 @@ fn bad_configuration_exits_with_twenty_and_names_every_fault() -> Outcome {
 fn assert_nothing_was_made(dir: &Path) {
     assert!(!dir.join("state").exists() && !dir.join("run").exists());
 }
+
+/// Whoever received the messages has no gate, no journal and no configuration.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn received_documents_are_verified_where_there_is_no_gate() -> Outcome {
+    let (customs, mut rig) = gate_at_customs(2, "").await?;
+    rig.open().await?;
+    for number in 0..5 {
+        rig.tag_passes(number).await?;
+    }
+    rig.drain().await?;
+    rig.close().await?;
+    let mut lines: Vec<String> =
+        customs.received().iter().filter(|m| is_event(&m.topic)).map(|m| String::from_utf8_lossy(&m.payload).into_owned()).collect();
+    let elsewhere = tempfile::tempdir()?;
+    let verify = |lines: &[String]| -> anyhow::Result<Option<i32>> {
+        let file = elsewhere.path().join("received.jsonl");
+        fs::write(&file, lines.join("\n"))?;
+        let mut command = Command::new(PROGRAM);
+        command.current_dir(&elsewhere).env_clear().args(["journal", "verify", "--received"]).arg(&file);
+        Ok(command.output()?.status.code())
+    };
+    // In any order, and some twice.
+    lines.reverse();
+    lines.push(lines[0].clone());
+    assert_eq!(verify(&lines)?, Some(0));
+    // The first of them, for the last one is vouched for only by the next.
+    let tag = lines.iter().rposition(|line| line.contains("TAG_SEEN")).expect("tags passed");
+    lines[tag] = lines[tag].replace("\"presence\"", "\"evidence\"");
+    lines.pop();
+    assert_eq!(verify(&lines)?, Some(1), "a changed word breaks the chain");
+    Ok(())
+}

@@ -32,6 +32,14 @@ pub struct JournalArgs {
     action: Action,
 }
 
+impl JournalArgs {
+    /// Whether there must be a journal here; documents somebody received are checked anywhere.
+    #[must_use]
+    pub fn needs_journal(&self) -> bool {
+        !matches!(&self.action, Action::Verify(VerifyArgs { received: Some(_), .. }))
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Show the last events

@@ -85,7 +85,8 @@ fn dispatch(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Journal(command) => {
             let dir = match command.state_dir {
                 Some(dir) => dir,
-                None => settings::state_dir(command.config.as_deref())?,
+                None if command.args.needs_journal() => settings::state_dir(command.config.as_deref())?,
+                None => PathBuf::new(),
             };
             journal::run(command.args, &dir)
         }
