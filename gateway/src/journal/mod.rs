@@ -7,7 +7,7 @@
 //! ```
 //!
 //! What must hold: nothing is acknowledged before it is on disk; numbers have no holes and are never given twice within
-//! one [`JournalId`](crate::event::JournalId); an event's notes and the event are there together or not at all; alarms
+//! one [`JournalId`]; an event's notes and the event are there together or not at all; alarms
 //! and receipts are never dropped, dropped telemetry leaves a `GAP` in its chain; opening costs the same whatever is in
 //! it; a damaged journal is set aside, never deleted, and never stops the start.
 //!
