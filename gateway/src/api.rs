@@ -33,7 +33,7 @@ pub(crate) const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
     /// The socket cannot be made.
-    #[error("cannot listen on {path}: {source}; see that its directory exists, belongs to the service's user and has space")]
+    #[error("cannot listen on {path}: see that its directory exists, belongs to the service's user and has space")]
     Bind {
         /// The socket.
         path: PathBuf,
@@ -41,7 +41,7 @@ pub enum ApiError {
         source: io::Error,
     },
     /// Nobody answers there.
-    #[error("no gate answers at {path}: {source}; is `segel run` running, with this runtime_dir, and may you read its socket?")]
+    #[error("no gate answers at {path}: is `segel run` running, with this runtime_dir, and may you read its socket?")]
     Connect {
         /// The socket.
         path: PathBuf,

@@ -68,7 +68,13 @@ impl Daemon {
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SEGEL_")) {
             command.env_remove(name);
         }
-        command.args(["run", "--config"]).arg(&self.config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).kill_on_drop(true);
+        command
+            .args(["run", "--with-parent", "--config"])
+            .arg(&self.config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .kill_on_drop(true);
         self.child = Some(command.spawn().context("the gateway could not be started")?);
         self.until(OPEN_DEADLINE, |_| true).await.with_context(|| format!("the gateway did not open; its log is {}", self.log.display()))
     }

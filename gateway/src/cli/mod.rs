@@ -31,7 +31,7 @@ struct Command {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Run the gate until told to stop (SIGTERM, SIGINT).
+    /// Run the gate until told to stop (SIGTERM, SIGINT, SIGHUP).
     Run(run::RunArgs),
     /// Check the configuration and show every limit in force, without starting anything.
     Check(check::CheckArgs),

@@ -6,6 +6,7 @@ use clap::Args;
 use segel_mqtt_bridge::broker::hash_password;
 
 use super::exit::Exit;
+use crate::config::UserName;
 
 /// Longest password, in bytes.
 const PASSWORD_MAX: usize = 1_024;
@@ -31,9 +32,13 @@ pub fn run(args: &PasswdArgs) -> anyhow::Result<Exit> {
     let password = text.trim_end_matches(['\n', '\r']);
     anyhow::ensure!(!password.is_empty(), "no password was given: pipe it in, e.g. `pass show gate/monitor | segel passwd monitor`");
     anyhow::ensure!(password.len() <= PASSWORD_MAX, "the password is longer than {PASSWORD_MAX} bytes");
+    let user = args.user.as_deref().map(str::parse::<UserName>).transpose()?;
     let hash = hash_password(password)?;
-    match &args.user {
-        Some(user) => println!("{user} = \"{hash}\""),
+    match user {
+        Some(user) => {
+            eprintln!("Put this line under [broker.users]:");
+            println!("{user} = \"{hash}\"");
+        }
         None => println!("{hash}"),
     }
     Ok(Exit::Good)

@@ -1,6 +1,6 @@
 //! `segel run`: the gate itself.
 
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
@@ -15,9 +15,12 @@ pub struct RunArgs {
     /// The configuration file.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Stop when the process that started this one ends.
+    #[arg(long, hide = true)]
+    with_parent: bool,
 }
 
-/// Loads the configuration, opens the gate, and closes it on SIGTERM or SIGINT.
+/// Loads the configuration, opens the gate, and closes it on SIGTERM, SIGINT or SIGHUP.
 ///
 /// # Errors
 /// When the configuration has faults (all of them at once), or the gate cannot start.
@@ -25,21 +28,23 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     let loaded = settings::load(args.config.as_deref())?;
     logging::start(&loaded.config.log)?;
     for warning in &loaded.warnings {
-        tracing::warn!("{warning}");
+        tracing::warn!(key = warning.dotted_key(), remedy = warning.remedy(), "{}", warning.problem());
     }
-    let dir = &loaded.config.gate.state_dir;
-    fs::create_dir_all(dir).map_err(|fault| {
-        anyhow::anyhow!("state_dir {} cannot be made: {fault}; make it and give it to the service's user", dir.display())
-    })?;
+    if args.with_parent {
+        // The demo and the tests must leave no gate behind, however they end.
+        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
+    }
     runtime()?.block_on(async {
         let stop = CancellationToken::new();
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hangup = signal(SignalKind::hangup())?;
         let told = stop.clone();
         tokio::spawn(async move {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
+                _ = hangup.recv() => {}
             }
             told.cancel();
         });

@@ -270,7 +270,7 @@ pub(super) static KEYS: &[Key] = &[
         "telemetry_quota_mib",
         "MiB",
         (4096, 1, 1_048_576),
-        "months of readings without a network; alarms have their own room",
+        "months of readings without a network; beyond it the oldest are dropped and counted",
     ),
     limit("thinning", "heartbeat_s", "s", (60, 1, 86_400), "an unchanged seal is still shown to be there once a minute"),
     limit("thinning", "tag_repeat_s", "s", (10, 0, 3600), "a reader sees a standing tag many times a second; one passage is one event"),

@@ -108,8 +108,11 @@ fn blank(bytes: &mut [u8], file: &SourceFile, start: usize) {
 fn remedy(message: &str) -> &'static str {
     if message.contains("duplicate") {
         "keep one of the two"
-    } else if message.contains("string") {
-        "put text in double quotes and close them on the same line"
+    } else if ["string", "invalid float", "leading zero", "invalid integer", "invalid boolean", "invalid number"]
+        .iter()
+        .any(|part| message.contains(part))
+    {
+        "put text in double quotes and close them on the same line; numbers stand without quotes and without a unit, true and false in small letters"
     } else if message.contains("unclosed table") {
         "close the header with `]`, or `]]` where it began with `[[`"
     } else {

@@ -52,7 +52,7 @@ pub(super) fn lorries() -> Vec<Lorry> {
 impl Lorry {
     /// Its seal's next advertisement; the sun warms the seal a little each time.
     pub(super) fn advertise(&mut self) -> segel_drivers::ble::AirFrame {
-        self.reading.temperature_centi_c = self.reading.temperature_centi_c.map(|t| if t > 4_500 { 2_900 } else { t + 25 });
+        self.reading.temperature_centi_c = self.reading.temperature_centi_c.map(|t| if t > 4_500 { 2_900 } else { t + 8 });
         self.radio.advertise(&self.reading)
     }
 

@@ -23,6 +23,7 @@ mod verdict;
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::exit::Exit;
 use stage::Stage;
@@ -62,14 +63,37 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<Exit> {
     let pace = Pace { beat: if args.quick { Duration::from_millis(60) } else { Duration::from_millis(2_400) } };
     let stage = Stage::set(&args).await?;
     let mut story = Story::new(stage, pace);
+    let ended = tokio::select! {
+        played = play(&mut story, args.keep_running) => Some(played),
+        asked = told_to_stop() => asked.map(|()| None)?,
+    };
+    story.strike().await;
+    match ended {
+        None => Ok(Exit::Good),
+        Some(holds) => Ok(if holds? { Exit::Good } else { Exit::Other }),
+    }
+}
+
+async fn play(story: &mut Story, keep_running: bool) -> anyhow::Result<bool> {
     let played = story.play().await;
     if let Err(fault) = &played {
         story.explain(fault);
     }
     let holds = played?;
-    if args.keep_running {
+    if keep_running {
         story.keep_running().await?;
     }
-    story.strike().await;
-    Ok(if holds { Exit::Good } else { Exit::Other })
+    Ok(holds)
+}
+
+/// Resolves when somebody wants the demo to end.
+async fn told_to_stop() -> anyhow::Result<()> {
+    let (mut interrupt, mut terminate, mut hangup) =
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
+    }
+    Ok(())
 }

@@ -13,6 +13,8 @@ use crate::{
 
 /// What the gate has to do within this, it does within a fraction of it on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Beats between two lorries when the demo is left running.
+const LORRY_EVERY: usize = 2;
 /// How often each seal in range advertises.
 const ADVERT_EVERY: Duration = Duration::from_millis(100);
 
@@ -153,15 +155,11 @@ impl Story {
         println!("Watch it from another terminal:\n");
         println!("    mosquitto_sub -h 127.0.0.1 -p {} -t 'segel/#' -v", self.stage.broker_port);
         println!("    {} status --config {}\n", program(), self.stage.gateway.config().display());
-        let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
-        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-        loop {
-            tokio::select! {
-                _ = interrupt.recv() => return Ok(()),
-                _ = terminate.recv() => return Ok(()),
-                aired = self.seals_advertise() => aired?,
-            }
+        for index in (0..self.stage.lorries.len()).cycle() {
+            self.lorry_arrives(index).await?;
+            self.beats(LORRY_EVERY).await?;
         }
+        Ok(())
     }
 
     /// Takes the stage down.

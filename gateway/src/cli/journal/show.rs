@@ -42,7 +42,12 @@ pub(super) fn json(out: &mut impl Write, value: &Value) -> io::Result<()> {
 
 /// The last line of a check.
 pub(super) fn verdict(out: &mut impl Write, good: bool) -> io::Result<()> {
-    writeln!(out, "{}", if good { "whole: nothing is missing without a reason and nothing was changed" } else { "NOT WHOLE: see above" })
+    let verdict = if good {
+        "whole: nothing is missing without a reason and nothing was changed; the last of each class is vouched for only by the next"
+    } else {
+        "NOT WHOLE: see above"
+    };
+    writeln!(out, "{verdict}")
 }
 
 /// One paragraph per chain.
