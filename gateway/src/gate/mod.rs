@@ -164,7 +164,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GateErro
     if let Some(fault) = &fault {
         nothing_can_be_recorded(&journal, fault);
     }
-    record_own(&journal, &clock, EventType::GatewayStopped, &Stopped { reason: "told to stop" }).await;
+    let reason = if fault.is_none() { "told to stop" } else { "the journal failed" };
+    record_own(&journal, &clock, EventType::GatewayStopped, &Stopped { reason }).await;
     if let Some((_, standing, arrived)) = &uplink {
         last_post(&journal, standing, arrived.clone()).await;
     }

@@ -2,22 +2,15 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::support::THINNING;
 use segel::{
     event::{Assurance, Class, EventType},
-    ingest::{Finding, Judge, Known, Memory, ReaderPlace, Thinning},
+    ingest::{Finding, Judge, Known, Memory, ReaderPlace},
     seals::{self, Presence, SealState},
 };
 use segel_drivers::{
     AdvertRefusal, Epc, Heard, LockClaim, MacAddress, Protection, ReaderId, RefusedAdvert, Report, SealAdvert, SealId, SealReading,
     Sighting, Standing, TagRead,
-};
-
-const THINNING: Thinning = Thinning {
-    heartbeat: Duration::from_secs(60),
-    tag_repeat: Duration::from_secs(10),
-    battery_step_percent: 5,
-    temperature_step_c: 2.0,
-    lost_after: Duration::from_secs(120),
 };
 
 /// A gate with one reader, one registered seal, and a clock that goes where it is told.

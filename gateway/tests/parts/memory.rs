@@ -5,22 +5,14 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::support::open;
+use crate::support::{THINNING, open};
 use segel::{
     clock::Clock,
-    ingest::{COUNTER_NOTE, Judge, Known, Memory, Recalled, Thinning},
+    ingest::{COUNTER_NOTE, Judge, Known, Memory, Recalled},
     journal::{Journal, Note},
     seals::{self, SealState},
 };
 use segel_drivers::{Heard, LockClaim, MacAddress, Protection, Report, SealAdvert, SealId, SealReading, Sighting};
-
-const THINNING: Thinning = Thinning {
-    heartbeat: Duration::from_secs(60),
-    tag_repeat: Duration::from_secs(10),
-    battery_step_percent: 5,
-    temperature_step_c: 2.0,
-    lost_after: Duration::from_secs(120),
-};
 
 fn seal(number: u8) -> SealId {
     format!("SGL-{number}").parse().unwrap()

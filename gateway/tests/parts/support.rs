@@ -1,10 +1,22 @@
 //! A journal in a directory of its own, and drafts to put into it.
 
+use std::time::Duration;
+
 use segel::{
     event::{Assurance, BootId, Class, ClockQuality, Draft, EventType, Source, Stamp, Subject},
+    ingest::Thinning,
     journal::{Entry, Journal, JournalConfig, Recorded},
 };
 use serde_json::json;
+
+/// A rule with round numbers.
+pub(crate) const THINNING: Thinning = Thinning {
+    heartbeat: Duration::from_secs(60),
+    tag_repeat: Duration::from_secs(10),
+    battery_step_percent: 5,
+    temperature_step_c: 2.0,
+    lost_after: Duration::from_secs(120),
+};
 
 /// The gate of the tests.
 pub(crate) fn source() -> Source {
