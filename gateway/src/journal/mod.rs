@@ -27,6 +27,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod verify;
+mod walk;
 mod writer;
 
 use std::future::Future;
@@ -41,8 +42,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use accounts::{Account, Accounts};
 pub use entry::{Entry, Haste, Heads, NOTE_MAX, NOTES_MAX, NotAnOutlet, Note, Outlet, Record, Recorded};
 pub use error::JournalError;
-pub use reader::{Filter, JournalReader, Place, RecordedNote};
+pub use reader::{JournalReader, RecordedNote};
 pub use verify::{Fault, Progress, Verified};
+pub use walk::{Extent, Filter, Moment, Passed, Place, Shown, Stretch, Walk};
 
 use self::lock::Lock;
 use self::opening::Refusal;
