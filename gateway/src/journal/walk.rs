@@ -71,7 +71,7 @@ impl Filter {
         }
     }
 
-    /// What an event must be to pass, beyond what the track itself gives; its values follow after `values`.
+    /// What an event must be to pass; its values follow after `values`.
     fn passes(&self, values: &mut Vec<Value>) -> String {
         let mut text = String::from("1");
         let mut only = |condition: &str, value: Value| {
@@ -83,6 +83,9 @@ impl Filter {
         }
         if let Some(kind) = self.kind {
             only("type =", kind.as_str().to_owned().into());
+        }
+        if let Some(subject) = &self.subject {
+            only("subject =", subject.as_str().to_owned().into());
         }
         if let Some(since) = self.since {
             only("wall >=", since.as_millisecond().into());
@@ -204,11 +207,11 @@ pub struct Passed {
 
 /// How far somebody was shown each class; where to go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Shown {
+pub struct Reached {
     by_class: [Seq; Class::ALL.len()],
 }
 
-impl Shown {
+impl Reached {
     /// Everything up to that moment.
     #[must_use]
     pub fn until(moment: &Moment) -> Self {
@@ -241,7 +244,42 @@ impl JournalReader {
             .optional()?
             .unwrap_or(0);
         view.finish()?;
-        Ok(Moment { by_class: chains.map(|head| Extent { front: head.dropped, head: head.seq }), end: Place(end) })
+        Ok(Moment { by_class: chains.map(|head| Extent { front: head.front, head: head.seq }), end: Place(end) })
+    }
+
+    /// The last `n` events that pass the filter, in the order of recording. Looks back as far as it must.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn tail(&self, filter: &Filter, n: usize) -> Result<Vec<Record>, JournalError> {
+        let mut walk = Walk::back(filter.clone(), &self.moment()?);
+        let mut records = Vec::new();
+        loop {
+            let stretch = self.back(&mut walk, n - records.len())?;
+            for place in stretch.places {
+                records.extend(self.at(place)?);
+            }
+            if stretch.looked == 0 || records.len() == n {
+                records.reverse();
+                return Ok(records);
+            }
+        }
+    }
+
+    /// At most `limit` events recorded after `place` that pass the filter; moves the place behind the last of them. No
+    /// event: nothing more passes now.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn since(&self, filter: &Filter, place: &mut Place, limit: usize) -> Result<Vec<Record>, JournalError> {
+        let mut values = vec![place.0.into(), signed(limit as u64).into()];
+        let passes = filter.passes(&mut values);
+        let text = format!("SELECT {COLUMNS}, rowid FROM event NOT INDEXED WHERE rowid > ?1 AND {passes} ORDER BY rowid LIMIT ?2");
+        let mut statement = self.connection.prepare_cached(&text)?;
+        let rows = statement.query_map(params_from_iter(values), |row| Ok((row.get::<_, i64>(7)?, record(row)?)))?;
+        let records = rows.collect::<Result<Vec<_>, _>>()?;
+        *place = records.last().map_or(*place, |(row, _)| Place(*row));
+        Ok(records.into_iter().map(|(_, record)| record).collect())
     }
 
     /// Looks at the piece before `walk`, until `want` events pass or the piece ends.
@@ -278,8 +316,7 @@ impl JournalReader {
         let (key, index, track, value) = walk.filter.track();
         let value = value.unwrap_or(Value::Null);
         let text = format!("SELECT {key} FROM event {index} WHERE {track} {key} > ?2 ORDER BY {key} LIMIT 1");
-        let first: Option<i64> =
-            self.connection.prepare_cached(&text)?.query_row((&value, 0), |row| row.get(0)).optional()?;
+        let first: Option<i64> = self.connection.prepare_cached(&text)?.query_row((&value, 0), |row| row.get(0)).optional()?;
         let Some(first) = first.filter(|first| *first < walk.at) else { return Ok(false) };
         let text = format!("SELECT {key}, wall FROM event {index} WHERE {track} {key} <= ?2 ORDER BY {key} DESC LIMIT 1");
         let mut statement = self.connection.prepare_cached(&text)?;
@@ -365,18 +402,14 @@ impl JournalReader {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub fn onward(&self, filter: &Filter, shown: &mut Shown) -> Result<(Vec<Record>, bool), JournalError> {
+    pub fn onward(&self, filter: &Filter, shown: &mut Reached) -> Result<(Vec<Record>, bool), JournalError> {
         let view = self.connection.unchecked_transaction()?;
         let mut found = Vec::new();
         // Nothing behind the end of a piece that was cut off may be shown before the rest of that piece.
         let mut bound = i64::MAX;
         for class in Class::ALL.iter().filter(|c| filter.class.is_none_or(|class| class == **c)) {
             let mut values = vec![(*class as i64).into(), signed(shown.of(*class).0).into(), signed(ONWARD as u64).into()];
-            let mut passes = filter.passes(&mut values);
-            if let Some(subject) = &filter.subject {
-                values.push(subject.as_str().to_owned().into());
-                passes.push_str(&format!(" AND subject = ?{}", values.len()));
-            }
+            let passes = filter.passes(&mut values);
             let text = format!("SELECT rowid, seq, {passes} FROM event WHERE class = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3");
             let mut statement = view.prepare_cached(&text)?;
             let piece = statement

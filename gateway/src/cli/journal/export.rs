@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::out_file::{Existing, OutFile, OutFileError};
 use super::progress::{Bar, Unit};
-use super::unbroken::Unbroken;
+use super::unbroken::{Holes, Unbroken};
 use super::which::{When, Which, events, nothing, number};
 use super::{aside, found, say, wrong_usage};
 use crate::cli::exit::Exit;
@@ -29,7 +29,7 @@ const SAID_MAX: usize = 20;
 
 /// Arguments of `segel journal export`.
 #[derive(Debug, Args)]
-pub struct ExportArgs {
+pub(super) struct ExportArgs {
     #[command(flatten)]
     which: Which,
     /// Not newer than this; written as for --since
@@ -163,8 +163,6 @@ pub(super) fn run(args: &ExportArgs, dir: &Path, interrupt: &Interrupt) -> anyho
     report(args, &reader, &exported, digest.as_deref(), &gone, &missing)?;
     Ok(if missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
-
-type Holes = Vec<(Class, Hole)>;
 
 /// Copies until everything there was at `start` is passed; none when interrupted.
 fn copy(

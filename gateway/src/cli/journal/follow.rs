@@ -17,7 +17,7 @@ use super::tail::FOLLOW_EVERY;
 use super::which::events;
 use crate::cli::interrupt::Interrupt;
 use crate::event::Class;
-use crate::journal::{Filter, JournalError, JournalReader, Moment, Shown};
+use crate::journal::{Filter, JournalError, JournalReader, Moment, Reached};
 
 /// The database's name in the state directory.
 const FILE: &str = "journal.db";
@@ -27,7 +27,7 @@ pub(super) struct Follow {
     dir: PathBuf,
     filter: Filter,
     journal: crate::event::JournalId,
-    shown: Shown,
+    shown: Reached,
     open: Option<Open>,
     /// What was said of a journal that is not there: said once.
     said: Option<String>,
@@ -57,7 +57,7 @@ impl FileId {
 impl Follow {
     /// Goes on after what was `shown` of the journal `reader` has open. `file` is which file stood there before it was
     /// opened: taken afterwards it might be another one.
-    pub(super) fn new(dir: &Path, filter: Filter, reader: JournalReader, file: Option<FileId>, shown: Shown) -> Self {
+    pub(super) fn new(dir: &Path, filter: Filter, reader: JournalReader, file: Option<FileId>, shown: Reached) -> Self {
         let journal = reader.journal();
         Self { dir: dir.to_owned(), filter, journal, shown, open: Some(Open { reader, file }), said: None }
     }
@@ -110,7 +110,7 @@ impl Follow {
             say(&format!("another journal begins here, {}: its numbers begin at 1", reader.journal()));
             super::aside::mention(&self.dir);
             self.journal = reader.journal();
-            self.shown = Shown::default();
+            self.shown = Reached::default();
         } else if self.said.is_some() {
             say("the journal is there again");
         }
@@ -135,7 +135,7 @@ enum Stopped {
 fn drain(
     reader: &JournalReader,
     filter: &Filter,
-    shown: &mut Shown,
+    shown: &mut Reached,
     out: &mut impl Write,
     interrupt: &Interrupt,
     form: Form,
@@ -156,7 +156,7 @@ fn drain(
 }
 
 /// Moves what was shown over what cannot be shown any more; says so.
-fn catch_up(shown: &mut Shown, moment: &Moment, filter: &Filter) -> Vec<String> {
+fn catch_up(shown: &mut Reached, moment: &Moment, filter: &Filter) -> Vec<String> {
     let mut said = Vec::new();
     for class in Class::ALL.iter().filter(|c| filter.class.is_none_or(|class| class == **c)) {
         let (at, extent) = (shown.of(*class), moment.of(*class));
@@ -190,17 +190,17 @@ mod tests {
 
     #[test]
     fn what_went_before_it_was_shown_is_said_and_a_copy_that_goes_back_too() {
-        let mut shown = Shown::default();
+        let mut shown = Reached::default();
         let moment = Moment::of_numbers([(0, 5), (0, 0), (40, 100)]);
         let all = Filter::default();
         assert_eq!(catch_up(&mut shown, &moment, &all), ["40 events of class telemetry dropped or archived before they could be shown"]);
         assert_eq!(shown.of(Class::Telemetry), Seq(40));
         assert!(catch_up(&mut shown, &moment, &all).is_empty(), "said once");
-        let mut shown = Shown::until(&moment);
+        let mut shown = Reached::until(&moment);
         let said = catch_up(&mut shown, &Moment::of_numbers([(0, 3), (0, 0), (40, 100)]), &all);
         assert!(said.len() == 1 && said[0].contains("goes back to alarm 3 where 5 was shown"), "{said:?}");
         assert_eq!(shown.of(Class::Alarm), Seq(3));
         let alarms = Filter { class: Some(Class::Alarm), ..Filter::default() };
-        assert!(catch_up(&mut Shown::default(), &moment, &alarms).is_empty(), "what is not looked at is not missed");
+        assert!(catch_up(&mut Reached::default(), &moment, &alarms).is_empty(), "what is not looked at is not missed");
     }
 }

@@ -80,12 +80,18 @@ pub(super) fn advice_here(found: &Verified, dir: &Path) -> Vec<String> {
         format!("  1. Stop the gate (`systemctl stop segel`) and copy {dir} whole, all files together: it is evidence as it is now."),
     ];
     if found.database.is_empty() {
-        advice.push("  2. The file is sound, but what is in it is not what was written: somebody or something changed it. Compare the".to_owned());
+        advice.push(
+            "  2. The file is sound, but what is in it is not what was written: somebody or something changed it. Compare the".to_owned(),
+        );
         advice.push("     events named above with what customs received (`segel journal verify --received FILE` over there).".to_owned());
         advice.push("  3. Only then start the gate again. It goes on numbering; what is broken stays visible.".to_owned());
     } else {
-        advice.push("  2. The database file is damaged: look for disk errors with `dmesg` and in the disk's own record (`smartctl -a`).".to_owned());
-        advice.push("  3. Start the gate again: where the damage touches the end of the journal it sets it aside whole and begins a new".to_owned());
+        advice.push(
+            "  2. The database file is damaged: look for disk errors with `dmesg` and in the disk's own record (`smartctl -a`).".to_owned(),
+        );
+        advice.push(
+            "  3. Start the gate again: where the damage touches the end of the journal it sets it aside whole and begins a new".to_owned(),
+        );
         advice.push(format!("     one. Otherwise do that by hand: move {dir}/journal.db* into a directory of their own and start."));
     }
     advice
@@ -124,7 +130,9 @@ pub(super) fn advice_received(report: &ChainReport) -> Vec<String> {
         }
     }
     if report.unreadable > 0 {
-        advice.push("What to do: look at the lines named: whole documents are needed, each on one line, with nothing changed in them.".to_owned());
+        advice.push(
+            "What to do: look at the lines named: whole documents are needed, each on one line, with nothing changed in them.".to_owned(),
+        );
     }
     if report.beyond > 0 {
         advice.push("What to do: check the documents of fewer journals at a time.".to_owned());

@@ -217,7 +217,9 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Assurance, BootId, Class, ClockQuality, Digest, Draft, EventType, JournalId, Seq, Source, Stamp, Subject, document};
+    use crate::event::{
+        Assurance, BootId, Class, ClockQuality, Digest, Draft, EventType, JournalId, Seq, Source, Stamp, Subject, document,
+    };
     use uuid::Uuid;
 
     fn record(body: &Value) -> Record {
@@ -247,7 +249,8 @@ mod tests {
                 assert!(shown.contains(token), "{width}: {token} is not in\n{shown}");
             }
             assert!(!shown.contains(&"00".repeat(200)));
-            let too_long = shown.lines().filter(|line| line.chars().count() > width && !line.contains("reason=") && !line.contains(":00.123Z"));
+            let too_long =
+                shown.lines().filter(|line| line.chars().count() > width && !line.contains("reason=") && !line.contains(":00.123Z"));
             assert_eq!(too_long.count(), 0, "{width}:\n{shown}");
         }
         assert!(whole(&record).contains(&"00".repeat(200)) && !whole(&record).contains('\n'));

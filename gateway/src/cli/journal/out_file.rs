@@ -135,7 +135,7 @@ impl OutFile {
     fn write_sum(&self, digest: &str) -> io::Result<()> {
         let mut part = self.sum.clone().into_os_string();
         part.push(PART);
-        let name = self.path.file_name().map(OsStrExt::as_bytes).unwrap_or_default();
+        let name = self.path.file_name().map(std::ffi::OsStr::as_bytes).unwrap_or_default();
         let written = File::create(&part).and_then(|mut file| {
             file.write_all(&sum_line(digest, name))?;
             file.sync_all()

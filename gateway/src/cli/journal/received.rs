@@ -169,7 +169,9 @@ mod tests {
 
     #[test]
     fn a_message_of_another_topic_is_passed_over_and_a_foreign_line_is_not() {
-        let read = read(b"segel/1/idsrg/g01/state/gateway {\"v\":1}\nsegel/1/idsrg/g01/tlm/seal-1 \nother/topic {}\nsegel/1/idsrg/g01/ev/gap {}\n");
+        let read = read(
+            b"segel/1/idsrg/g01/state/gateway {\"v\":1}\nsegel/1/idsrg/g01/tlm/seal-1 \nother/topic {}\nsegel/1/idsrg/g01/ev/gap {}\n",
+        );
         assert_eq!((read.passed_over, read.report.unreadable), (2, 2));
         assert_eq!(read.unreadable.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [3, 4]);
     }

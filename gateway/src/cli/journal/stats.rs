@@ -25,7 +25,7 @@ use crate::journal::{Account, Accounts, Filter, JournalError, JournalReader, Mom
 
 /// Arguments of `segel journal stats`.
 #[derive(Debug, Args)]
-pub struct StatsArgs {
+pub(super) struct StatsArgs {
     /// Also count the events of each type; this looks at every event held and takes a while
     #[arg(long)]
     types: bool,
@@ -152,8 +152,9 @@ fn archived_fault(reader: &JournalReader, class: Class) -> Result<Option<String>
         .filter(|segment| segment.first <= front.last)
         .map(|segment| segment.last.min(front.last).0.saturating_sub(segment.first.before().0))
         .sum();
-    Ok((in_segments != front.archived)
-        .then(|| format!("{class}: {} are archived, but the segments before number {} hold {in_segments}", front.archived, front.last.next())))
+    Ok((in_segments != front.archived).then(|| {
+        format!("{class}: {} are archived, but the segments before number {} hold {in_segments}", front.archived, front.last.next())
+    }))
 }
 
 type Types = BTreeMap<(Class, String), u64>;

@@ -20,7 +20,7 @@ use super::which::{Which, events, nothing};
 use super::{aside, say};
 use crate::cli::exit::Exit;
 use crate::cli::interrupt::Interrupt;
-use crate::journal::{Filter, JournalError, JournalReader, Moment, Place, Shown, Stretch, Walk};
+use crate::journal::{Filter, JournalError, JournalReader, Moment, Place, Reached, Stretch, Walk};
 
 /// A clock that is kept by a time server steps less than this; seconds.
 const STEP_ALLOWED: SignedDuration = SignedDuration::from_hours(1);
@@ -34,7 +34,7 @@ const COLUMNS: usize = 80;
 
 /// Arguments of `segel journal tail`.
 #[derive(Debug, Args)]
-pub struct TailArgs {
+pub(super) struct TailArgs {
     /// How many events
     #[arg(short = 'n', long, default_value_t = 20, value_name = "COUNT")]
     number: usize,
@@ -94,7 +94,7 @@ pub(super) fn run(args: &TailArgs, dir: &Path, interrupt: &Interrupt) -> anyhow:
         aside::mention(dir);
     }
     if args.follow {
-        Follow::new(dir, filter, reader, file, Shown::until(&moment)).run(&mut out, interrupt, || args.form())?;
+        Follow::new(dir, filter, reader, file, Reached::until(&moment)).run(&mut out, interrupt, || args.form())?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -11,6 +11,9 @@ use crate::journal::{Filter, Moment};
 /// Holes remembered; beyond that they are counted as one more.
 const HOLES_MAX: usize = 1_000;
 
+/// Holes, each with its class.
+pub(super) type Holes = Vec<(Class, Hole)>;
+
 /// What was met of each class.
 #[derive(Debug)]
 pub(super) struct Unbroken {
@@ -57,7 +60,7 @@ impl Unbroken {
     }
 
     /// The walk is at its end: what went meanwhile, and what is missing, as the fronts are now.
-    pub(super) fn finish(mut self, now: &Moment) -> (Vec<(Class, Hole)>, Vec<(Class, Hole)>) {
+    pub(super) fn finish(mut self, now: &Moment) -> (Holes, Holes) {
         for class in Class::ALL {
             let (met, until) = (self.met[*class as usize], self.until[*class as usize]);
             if met < until {
@@ -87,7 +90,7 @@ mod tests {
         (class, Hole { first: Seq(first), last: Seq(last) })
     }
 
-    fn walked(filter: &Filter, from: &Moment, numbers: &[u64], now: &Moment) -> (Vec<(Class, Hole)>, Vec<(Class, Hole)>) {
+    fn walked(filter: &Filter, from: &Moment, numbers: &[u64], now: &Moment) -> (Holes, Holes) {
         let mut unbroken = Unbroken::new(filter, from);
         for number in numbers {
             unbroken.meet(Class::Telemetry, Seq(*number));

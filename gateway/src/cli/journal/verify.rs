@@ -24,7 +24,7 @@ use crate::journal::JournalReader;
 
 /// Arguments of `segel journal verify`.
 #[derive(Debug, Args)]
-pub struct VerifyArgs {
+pub(super) struct VerifyArgs {
     /// Check documents somebody received, one per line, instead of the journal here; `-` reads standard input.
     /// A topic may stand before each, as `mosquitto_sub -v` writes it
     #[arg(long, value_name = "FILE")]
