@@ -52,10 +52,10 @@ struct JournalCommand {
     #[command(flatten)]
     args: journal::JournalArgs,
     /// The configuration file, to find the journal.
-    #[arg(long, value_name = "FILE", global = true)]
+    #[arg(long, value_name = "FILE", global = true, display_order = 900)]
     config: Option<PathBuf>,
     /// The directory of the journal itself, instead of asking the configuration.
-    #[arg(long, value_name = "DIR", global = true)]
+    #[arg(long, value_name = "DIR", global = true, display_order = 901)]
     state_dir: Option<PathBuf>,
 }
 
