@@ -4,14 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Mutex, OwnedMutexGuard},
-    time::{Instant, timeout},
+    time::{Instant, timeout_at},
 };
 
 use super::{
     ArchiveError, Archivist, Older,
     errand::{Compacted, Errand, Line, failed},
 };
-use crate::journal::{JournalError, JournalReader, Sizes, UpkeepStanding};
+use crate::journal::{JournalError, Sizes};
 
 /// While upkeep makes no step for this long, something is wrong with the journal: a step takes milliseconds, a retry
 /// after a failed one comes within seconds.
@@ -85,68 +85,39 @@ impl Housekeeping {
         let mut standing = journal.standing();
         let before = self.sizes().await?;
         journal.hurry_upkeep().await?;
-        let first = self.left().await?;
+        let first = standing.borrow_and_update().upkeep;
         let mut last = (first, Instant::now());
         let stopped = loop {
+            let now = standing.borrow_and_update().upkeep;
+            if !now.hurried {
+                break false;
+            }
             if errand.is_over() {
                 break true;
             }
-            let now = standing.borrow_and_update().upkeep;
-            // The standing may still be that of before the hurry: the database itself has the last word.
-            if (now.to_trim, now.free_pages) == (0, 0) && self.left().await? == UpkeepStanding::default() {
-                break false;
-            }
             if now != last.0 {
                 last = (now, Instant::now());
-                errand.tell(Line::Compacting { to_trim: now.to_trim, free_pages: now.free_pages });
-            } else if last.1.elapsed() >= STALLED {
-                return Err(ArchiveError::Stalled);
             }
+            errand.tell(Line::Compacting { to_trim: now.to_trim, free_pages: now.free_pages });
             tokio::select! {
-                changed = timeout(AGAIN, standing.changed()) => match changed {
-                    Ok(Err(_)) => return Err(JournalError::Closed.into()),
+                changed = timeout_at(last.1 + STALLED, standing.changed()) => match changed {
                     Ok(Ok(())) => {}
-                    // A step that failed is tried again only later, and the hurry is over when there was nothing to do.
-                    Err(_) => journal.hurry_upkeep().await?,
+                    Ok(Err(_)) => return Err(JournalError::Closed.into()),
+                    Err(_) => return Err(ArchiveError::Stalled),
                 },
                 () = errand.over() => {}
             }
         };
+        let left = standing.borrow().upkeep;
         let after = self.sizes().await?;
         let (from, to) = (before.database + before.log, after.database + after.log);
-        let trimmed = first.to_trim.saturating_sub(self.left().await?.to_trim);
+        let trimmed = first.to_trim.saturating_sub(left.to_trim);
         Ok(Compacted { trimmed, freed_bytes: from.saturating_sub(to), bytes: to, stopped })
     }
 
     async fn sizes(&self) -> Result<Sizes, ArchiveError> {
-        self.read(JournalReader::sizes).await
-    }
-
-    /// What is really left to do.
-    async fn left(&self) -> Result<UpkeepStanding, ArchiveError> {
-        self.read(|reader| {
-            let sizes = reader.sizes()?;
-            let mut to_trim = 0;
-            for class in crate::event::Class::ALL {
-                let front = reader.front(*class)?.last;
-                to_trim += reader.segments(*class)?.last().map_or(0, |segment| segment.last.0.saturating_sub(front.0));
-            }
-            Ok(UpkeepStanding { to_trim, free_pages: sizes.free / PAGE_BYTES })
-        })
-        .await
-    }
-
-    async fn read<T: Send + 'static>(
-        &self,
-        look: impl FnOnce(&JournalReader) -> Result<T, JournalError> + Send + 'static,
-    ) -> Result<T, ArchiveError> {
         let journal = self.archivist.journal().clone();
-        let read = tokio::task::spawn_blocking(move || look(&journal.reader()?)).await;
-        Ok(read.expect("reading a few rows does not panic")?)
+        let read = tokio::task::spawn_blocking(move || journal.reader()?.sizes()).await;
+        Ok(read.expect("reading the lengths of files does not panic")?)
     }
 }
-
-/// The size of a page of the database.
-const PAGE_BYTES: u64 = 4_096;
-/// How long without a change until upkeep is asked again.
-const AGAIN: Duration = Duration::from_millis(500);

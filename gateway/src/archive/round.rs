@@ -172,7 +172,14 @@ impl Archivist {
     }
 
     /// What makes the next segment, if it is to be sealed now.
-    fn extent(&self, reader: &JournalReader, task: Task, front: Seq, confirmed: Seq, errand: &Errand) -> Result<Option<Extent>, ArchiveError> {
+    fn extent(
+        &self,
+        reader: &JournalReader,
+        task: Task,
+        front: Seq,
+        confirmed: Seq,
+        errand: &Errand,
+    ) -> Result<Option<Extent>, ArchiveError> {
         // Two rows say in almost every case that there is nothing to do yet.
         let Some(first) = one(reader, task.class, front)? else { return Ok(None) };
         if first.seq > confirmed || !may_begin(task.age, &first) {

@@ -99,7 +99,7 @@ pub fn seal(
     watch: &mut dyn FnMut(Step) -> ControlFlow<()>,
 ) -> Result<Sealed, ArchiveError> {
     let sealing = Sealing::new(reader, folder, order);
-    let written = sealing.write_documents(watch)?;
+    let written = sealing.as_before(sealing.write_documents(watch)?);
     sealing.name_documents(&written)?;
     sealing.write_manifest(&written)?;
     sealing.name_manifest()?;
@@ -181,6 +181,19 @@ impl<'a> Sealing<'a> {
         })
     }
 
+    /// A finished manifest of the same documents stays as it is, byte for byte: it may be signed already (a database that
+    /// was restored from a copy meets such).
+    pub(super) fn as_before(&self, written: Written) -> Written {
+        let found = fs::read(self.manifest()).ok().and_then(|text| Manifest::parse(&text).ok().filter(|found| found.write() == text));
+        let now = &written.manifest;
+        let same = found.filter(|found| {
+            let sealed =
+                Manifest { sealed_at: now.sealed_at, sealed_at_clock: now.sealed_at_clock, program: now.program.clone(), ..found.clone() };
+            sealed == *now
+        });
+        same.map_or(written, |manifest| Written { manifest })
+    }
+
     pub(super) fn name_documents(&self, written: &Written) -> Result<(), ArchiveError> {
         self.clear_the_way(written)?;
         publish(&self.documents())
@@ -225,7 +238,8 @@ impl<'a> Sealing<'a> {
             if !overlaps || (name == self.name && kind == Kind::Manifest) {
                 continue;
             }
-            let same = name == self.name && is_same(&entry.path(), &written.manifest).map_err(|fault| ArchiveError::of(&entry.path(), fault))?;
+            let same =
+                name == self.name && is_same(&entry.path(), &written.manifest).map_err(|fault| ArchiveError::of(&entry.path(), fault))?;
             if !same {
                 aside.push(entry.path());
             }

@@ -19,13 +19,12 @@ use std::{
 use serde::Serialize;
 
 use super::{
-    ArchiveError, Manifest,
-    lines,
+    ArchiveError, Manifest, lines,
     manifest::{Kind, MANIFEST_MAX, SegmentName},
     seal::{LEFTOVER, PART},
 };
 use crate::event::{
-    Class, Digest, JournalId, Seq, Source,
+    Class, Digest, JournalId, Seq,
     chain::{ChainCheck, Hole},
 };
 
@@ -138,7 +137,8 @@ pub fn verify(dir: &Path, watch: &mut dyn FnMut(Looked) -> ControlFlow<()>) -> R
     let mut report = verify_into(dir, &mut check, watch)?;
     let chains = check.finish();
     for chain in &chains.chains {
-        let folder = report.journals.iter().find(|journal| journal.journal == chain.journal).map_or_else(|| dir.to_owned(), |j| j.folder.clone());
+        let folder =
+            report.journals.iter().find(|journal| journal.journal == chain.journal).map_or_else(|| dir.to_owned(), |j| j.folder.clone());
         for Hole { first, last } in &chain.holes_unexplained {
             let what = format!("{} {first} to {last} are missing: bring the segments that hold them", chain.class);
             report.fault(&folder, what);
@@ -248,7 +248,10 @@ impl Folder {
         watch: &mut dyn FnMut(Looked) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         for name in self.documents.keys().filter(|name| !self.manifests.contains(name)) {
-            report.fault(&self.path.join(name.documents()), "its manifest is missing: bring it, or move the file away if an interrupted run left it");
+            report.fault(
+                &self.path.join(name.documents()),
+                "its manifest is missing: bring it, or move the file away if an interrupted run left it",
+            );
         }
         for name in self.signatures.iter().filter(|name| !self.manifests.contains(name)) {
             report.fault(&self.path.join(format!("{}{SIGNATURE}", name.manifest())), "the manifest it signs is missing: bring it");
@@ -298,11 +301,18 @@ impl Folder {
         };
         let last = before.manifest.last;
         if manifest.first <= last {
-            report.fault(&path, format!("it holds numbers that {} holds too: move the one away that an interrupted run left", before.manifest.name()));
+            report.fault(
+                &path,
+                format!("it holds numbers that {} holds too: move the one away that an interrupted run left", before.manifest.name()),
+            );
         } else if manifest.previous_manifest != before.digest {
             let gone = format!("it follows the manifest {}, and before it stands {}", manifest.previous_manifest, before.digest);
             let (first, last) = (last.next(), manifest.first.before());
-            let what = if first > last { "one of them was changed".to_owned() } else { format!("a segment with {first} to {last} is missing: bring it") };
+            let what = if first > last {
+                "one of them was changed".to_owned()
+            } else {
+                format!("a segment with {first} to {last} is missing: bring it")
+            };
             report.fault(&path, format!("{gone}: {what}"));
         } else if manifest.first != last.next() && manifest.class != Class::Telemetry {
             report.fault(&path, format!("{} to {} are in no segment", last.next(), manifest.first.before()));
