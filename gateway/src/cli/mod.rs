@@ -5,6 +5,7 @@
 
 pub mod check;
 pub mod exit;
+pub mod interrupt;
 pub mod journal;
 pub mod logging;
 pub mod passwd;

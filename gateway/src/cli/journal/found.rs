@@ -1,38 +1,17 @@
-//! How the journal is shown: a line per event for people, JSON for programs.
+//! What a check found: in words with what to do next, and as JSON.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
+use std::path::Path;
 
-use jiff::Timestamp;
 use serde_json::{Value, json as value};
 
 use crate::event::chain::{Break, ChainReport, ChainSummary, Hole};
-use crate::event::document::Head;
-use crate::journal::{Account, Accounts, JournalReader, Outlet, Record, Verified};
+use crate::event::{Class, Seq};
+use crate::journal::Verified;
 
-/// A body longer than this is cut in the line for people; `--json` shows all of it.
-const BODY_SHOWN: usize = 120;
-
-/// One event, with its own class and number first, or its document as it is.
-pub(super) fn record(out: &mut impl Write, record: &Record, json: bool) -> io::Result<()> {
-    if json {
-        out.write_all(&record.doc)?;
-        return out.write_all(b"\n");
-    }
-    let head = Head::parse(&record.doc).ok();
-    let (assurance, clock, body) = head
-        .as_ref()
-        .map_or(("?", "?", "the document cannot be read"), |head| (head.assurance.as_str(), head.clock.as_str(), head.data.get()));
-    let mut shown: String = body.chars().filter(|c| !c.is_control()).take(BODY_SHOWN).collect();
-    if body.chars().nth(BODY_SHOWN).is_some() {
-        shown.push_str(" ...");
-    }
-    let clock = if clock == "ntp" { String::new() } else { format!(" (clock {clock})") };
-    writeln!(
-        out,
-        "{:.3}{clock}  {:9} {:>6}  {:16} {:24} {assurance:8} {shown}",
-        record.wall, record.class, record.seq.0, record.kind, record.subject,
-    )
-}
+/// Commands that fetch what is missing are written out for so many holes.
+const FETCHES_MAX: usize = 5;
 
 /// One JSON text, on several lines.
 pub(super) fn json(out: &mut impl Write, value: &Value) -> io::Result<()> {
@@ -40,7 +19,7 @@ pub(super) fn json(out: &mut impl Write, value: &Value) -> io::Result<()> {
     out.write_all(b"\n")
 }
 
-/// The last line of a check.
+/// The line that tells how it ended.
 pub(super) fn verdict(out: &mut impl Write, good: bool) -> io::Result<()> {
     let verdict = if good {
         "whole: nothing is missing without a reason and nothing was changed; the last of each class is vouched for only by the next"
@@ -90,6 +69,81 @@ fn numbers(hole: Hole) -> String {
     if hole.first == hole.last { hole.first.to_string() } else { format!("{} to {}", hole.first, hole.last) }
 }
 
+/// What to do about a journal that is not whole.
+pub(super) fn advice_here(found: &Verified, dir: &Path) -> Vec<String> {
+    if found.is_good() {
+        return Vec::new();
+    }
+    let dir = dir.display();
+    let mut advice = vec![
+        "What to do:".to_owned(),
+        format!("  1. Stop the gate (`systemctl stop segel`) and copy {dir} whole, all files together: it is evidence as it is now."),
+    ];
+    if found.database.is_empty() {
+        advice.push(
+            "  2. The file is sound, but what is in it is not what was written: somebody or something changed it. Compare the".to_owned(),
+        );
+        advice.push("     events named above with what customs received (`segel journal verify --received FILE` over there).".to_owned());
+        advice.push("  3. Only then start the gate again. It goes on numbering; what is broken stays visible.".to_owned());
+    } else {
+        advice.push(
+            "  2. The database file is damaged: look for disk errors with `dmesg` and in the disk's own record (`smartctl -a`).".to_owned(),
+        );
+        advice.push(
+            "  3. Start the gate again: where the damage touches the end of the journal it sets it aside whole and begins a new".to_owned(),
+        );
+        advice.push(format!("     one. Otherwise do that by hand: move {dir}/journal.db* into a directory of their own and start."));
+    }
+    advice
+}
+
+/// What to do about received documents that are not whole.
+pub(super) fn advice_received(report: &ChainReport) -> Vec<String> {
+    let mut fetches = Vec::new();
+    let mut changed: BTreeSet<(Class, Seq)> = BTreeSet::new();
+    for chain in &report.chains {
+        fetches.extend(chain.holes_unexplained.iter().map(|hole| fetch(chain.class, hole.first, hole.last)));
+        for place in &chain.breaks {
+            match place {
+                // Either of the two may be the one that was changed.
+                Break::Prev { seq, .. } => changed.extend([(chain.class, seq.before()), (chain.class, *seq)]),
+                Break::Conflict { seq, .. } => _ = changed.insert((chain.class, *seq)),
+            }
+        }
+    }
+    let mut advice = Vec::new();
+    if !fetches.is_empty() {
+        advice.push("What to do: ask the gate for what is missing; it may be in its archive if its journal no longer has it.".to_owned());
+        let more = fetches.len().saturating_sub(FETCHES_MAX);
+        advice.extend(fetches.into_iter().take(FETCHES_MAX));
+        if more > 0 {
+            advice.push(format!("  and so on for {more} more"));
+        }
+        advice.push("Where the missing is before the first number received, and on purpose, say so with --from CLASS=NUMBER.".to_owned());
+    }
+    if !changed.is_empty() {
+        advice.push("What to do: compare with the gate's own bytes; the one that differs was changed after it was received.".to_owned());
+        let more = changed.len().saturating_sub(FETCHES_MAX);
+        advice.extend(changed.iter().take(FETCHES_MAX).map(|(class, seq)| fetch(*class, *seq, *seq)));
+        if more > 0 {
+            advice.push(format!("  and so on for {more} more"));
+        }
+    }
+    if report.unreadable > 0 {
+        advice.push(
+            "What to do: look at the lines named: whole documents are needed, each on one line, with nothing changed in them.".to_owned(),
+        );
+    }
+    if report.beyond > 0 {
+        advice.push("What to do: check the documents of fewer journals at a time.".to_owned());
+    }
+    advice
+}
+
+fn fetch(class: Class, first: Seq, last: Seq) -> String {
+    format!("  segel journal export --class {class} --from-seq {first} --to-seq {last}")
+}
+
 /// What a check of received documents found.
 pub(super) fn report(report: &ChainReport) -> Value {
     value!({
@@ -135,71 +189,4 @@ pub(super) fn verified(found: &Verified) -> Value {
         "fault_count": found.fault_count,
         "database": found.database,
     })
-}
-
-/// The counts for a program.
-pub(super) fn stats(reader: &JournalReader, totals: &Accounts, outlets: &[(Outlet, Accounts)]) -> Value {
-    let account = |account: &Account| {
-        value!({
-            "class": account.class,
-            "recorded": account.recorded,
-            "delivered": account.delivered,
-            "pending": account.pending,
-            "dropped": account.dropped,
-            "bytes": account.bytes,
-            "oldest_pending": account.oldest_pending_wall.map(|wall| wall.to_string()),
-        })
-    };
-    let classes: Vec<_> = totals
-        .iter()
-        .map(|total| value!({"class": total.class, "recorded": total.recorded, "held": total.pending, "dropped": total.dropped, "bytes": total.bytes}))
-        .collect();
-    let outlets: Vec<_> = outlets
-        .iter()
-        .map(|(outlet, accounts)| value!({"outlet": outlet.as_str(), "classes": accounts.iter().map(account).collect::<Vec<_>>()}))
-        .collect();
-    value!({ "journal": reader.journal(), "source": reader.source(), "classes": classes, "outlets": outlets })
-}
-
-/// The counts for people.
-pub(super) fn stats_table(
-    out: &mut impl Write,
-    reader: &JournalReader,
-    totals: &Accounts,
-    outlets: &[(Outlet, Accounts)],
-) -> io::Result<()> {
-    writeln!(out, "journal {} of {}", reader.journal(), reader.source())?;
-    writeln!(out, "{:20} {:>10} {:>10} {:>10} {:>12}", "", "recorded", "held", "dropped", "bytes held")?;
-    for total in totals.iter() {
-        writeln!(out, "{:20} {:>10} {:>10} {:>10} {:>12}", total.class, total.recorded, total.pending, total.dropped, total.bytes)?;
-    }
-    if outlets.is_empty() {
-        return writeln!(out, "nothing was delivered to any outlet yet");
-    }
-    writeln!(out, "{:20} {:>10} {:>10} {:>10} {:>12}", "", "delivered", "pending", "dropped", "oldest waits")?;
-    for (outlet, accounts) in outlets {
-        for account in accounts.iter() {
-            writeln!(
-                out,
-                "{:20} {:>10} {:>10} {:>10} {:>12}",
-                format!("{outlet} {}", account.class),
-                account.delivered,
-                account.pending,
-                account.dropped,
-                account.oldest_pending_wall.map_or_else(|| "-".to_owned(), age)
-            )?;
-        }
-    }
-    Ok(())
-}
-
-/// How long ago, in its largest unit.
-fn age(wall: Timestamp) -> String {
-    let seconds = (Timestamp::now().as_second() - wall.as_second()).max(0);
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7_200 => format!("{} min", seconds / 60),
-        7_200..172_800 => format!("{} h", seconds / 3_600),
-        _ => format!("{} d", seconds / 86_400),
-    }
 }
