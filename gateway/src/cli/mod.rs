@@ -87,6 +87,11 @@ fn dispatch(verb: Verb) -> anyhow::Result<ExitCode> {
             let dir = match command.state_dir {
                 Some(dir) => dir,
                 None if command.args.needs_journal() => settings::state_dir(command.config.as_deref())?,
+                // An auditor's machine has no configuration; one that was named must be there.
+                None if command.args.takes_what_is_there() => match (settings::state_dir(command.config.as_deref()), &command.config) {
+                    (Err(faults), Some(_)) => return Err(faults.into()),
+                    (found, _) => found.ok().filter(|dir| dir.join("journal.db").exists()).unwrap_or_default(),
+                },
                 None => PathBuf::new(),
             };
             journal::run(command.args, &dir)
