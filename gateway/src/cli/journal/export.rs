@@ -5,7 +5,7 @@
 //! nothing is held, so that the log is given back and telemetry may be dropped while a slow reader takes its time. What
 //! goes meanwhile is said, and the export goes on until it has the `GAP` that accounts for it.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io::{self, BufWriter, StdoutLock, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -22,7 +22,7 @@ use crate::cli::exit::Exit;
 use crate::cli::interrupt::Interrupt;
 use crate::event::chain::Hole;
 use crate::event::{Class, Seq};
-use crate::journal::{Filter, JournalReader, Moment, Walk};
+use crate::journal::{Filter, JournalError, JournalReader, Moment, Walk};
 
 /// Holes said one by one.
 const SAID_MAX: usize = 20;
@@ -158,7 +158,7 @@ pub(super) fn run(args: &ExportArgs, dir: &Path, interrupt: &Interrupt) -> anyho
     say_holes(&gone, "dropped or archived while this went on");
     say_holes(&missing, "NOT FOUND in the journal: check it with `segel journal verify`");
     if filter.is_open() {
-        say_fronts(&start);
+        say_fronts(&reader, &start)?;
     }
     report(args, &reader, &exported, digest.as_deref(), &gone, &missing)?;
     Ok(if missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -240,14 +240,25 @@ fn say_holes(holes: &[(Class, Hole)], what: &str) {
     }
 }
 
-/// Says where an export of everything does not begin with number 1.
-fn say_fronts(start: &Moment) {
+/// Says where an export of everything does not begin with number 1, and how it is checked then.
+fn say_fronts(reader: &JournalReader, start: &Moment) -> Result<(), JournalError> {
+    let mut from = String::new();
     for class in Class::ALL {
-        let extent = start.of(*class);
-        if extent.front > Seq::NONE {
-            say(&format!("{class} begins at {}: what was before is archived or was dropped", extent.front.next()));
+        let first = start.of(*class).front.next();
+        if first == Seq(1) {
+            continue;
+        }
+        let front = reader.front(*class)?;
+        say(&format!("{class} begins at {first}: before it {} archived and {} dropped", front.archived, front.dropped));
+        // What was dropped is told by a `GAP` that is in the export.
+        if front.archived > 0 {
+            let _ = write!(from, " --from {class}={first}");
         }
     }
+    if !from.is_empty() {
+        say(&format!("check what is exported with: segel journal verify --received FILE{from}"));
+    }
+    Ok(())
 }
 
 struct Summary<'a>(&'a Exported);
@@ -275,7 +286,8 @@ fn report(
 ) -> io::Result<()> {
     if !args.json {
         if digest.is_some() {
-            say(&format!("{} holds {}; check the copy with sha256sum -c {0}.sha256", args.out.display(), Summary(exported)));
+            let name = args.out.file_name().unwrap_or_default().display();
+            say(&format!("{} holds {}; check a copy with `sha256sum -c {name}.sha256` beside it", args.out.display(), Summary(exported)));
         }
         return Ok(());
     }

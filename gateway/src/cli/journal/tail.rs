@@ -129,7 +129,10 @@ impl Search {
                 return Ok(());
             }
             self.places.extend(stretch.places);
-            bar.get_or_insert_with(|| Bar::new(Unit::Events, total, "searching")).show(self.looked, total);
+            // A search that one piece ends is over before anybody could look at a bar.
+            if self.places.len() < self.want && stretch.looked >= SETTLED {
+                bar.get_or_insert_with(|| Bar::new(Unit::Events, total, "searching")).show(self.looked, total);
+            }
         }
         Ok(())
     }
