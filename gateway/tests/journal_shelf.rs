@@ -102,7 +102,7 @@ async fn shelf_and_database_are_one_chain_and_what_does_not_join_is_said() {
     fs::write(&database, &whole).unwrap();
 
     let segments = files(&shelf, "alarm");
-    let last = segments.iter().filter(|path| path.extension().unwrap() != "json").next_back().unwrap();
+    let last = segments.iter().rfind(|path| path.extension().unwrap() != "json").unwrap();
     let text = fs::read_to_string(last).unwrap();
     fs::write(last, text.replacen("JT-", "JX-", 1)).unwrap();
     let said = verify();

@@ -10,10 +10,11 @@ use std::io::{self, BufWriter, StdoutLock, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::out_file::{Existing, OutFile, OutFileError};
+use super::out_file::{Existing, OutFile};
 use super::progress::{Bar, Unit};
 use super::unbroken::{Holes, Unbroken};
 use super::which::{When, Which, events, nothing, number};
@@ -24,6 +25,8 @@ use crate::event::chain::Hole;
 use crate::event::{Class, Seq};
 use crate::journal::{Filter, JournalError, JournalReader, Moment, Walk};
 
+/// What is said when standard output takes no more, other than because nobody reads.
+const NO_STDOUT: &str = "standard output cannot be written: free space where it goes, or export to a file with --out";
 /// Holes said one by one.
 const SAID_MAX: usize = 20;
 
@@ -71,7 +74,7 @@ enum Sink {
 impl Sink {
     fn line(&mut self, document: &[u8]) -> anyhow::Result<()> {
         match self {
-            Self::Stdout(out) => out.write_all(document).and_then(|()| out.write_all(b"\n"))?,
+            Self::Stdout(out) => out.write_all(document).and_then(|()| out.write_all(b"\n")).context(NO_STDOUT)?,
             Self::File(file) => file.line(document)?,
         }
         Ok(())
@@ -138,7 +141,7 @@ pub(super) fn run(args: &ExportArgs, dir: &Path, interrupt: &Interrupt) -> anyho
     let (gone, missing) = match copied {
         Ok(Some(holes)) => holes,
         Ok(None) => return interrupted(sink, &exported),
-        Err(error) if error.is::<OutFileError>() => {
+        Err(error) if matches!(sink, Sink::File(_)) => {
             drop(sink);
             return Err(error.context("the export was broken off, nothing is left of it"));
         }
@@ -146,7 +149,7 @@ pub(super) fn run(args: &ExportArgs, dir: &Path, interrupt: &Interrupt) -> anyho
     };
     let digest = match sink {
         Sink::Stdout(mut out) => {
-            out.flush()?;
+            out.flush().context(NO_STDOUT)?;
             None
         }
         Sink::File(file) => Some(file.finish()?),
