@@ -108,9 +108,9 @@ impl Round {
 pub struct Compacted {
     /// Rows deleted.
     pub trimmed: u64,
-    /// Bytes the database and its log take less than before.
-    pub freed_bytes: u64,
-    /// Bytes the database and its log take now.
+    /// Bytes the files of the database and its log took before.
+    pub bytes_before: u64,
+    /// Bytes they take now. What was given back last leaves the file with the next checkpoint, some megabytes later.
     pub bytes: u64,
     /// Whether it was stopped before everything was given back.
     pub stopped: bool,

@@ -110,9 +110,8 @@ impl Housekeeping {
         };
         let left = standing.borrow().upkeep;
         let after = self.sizes().await?;
-        let (from, to) = (before.database + before.log, after.database + after.log);
         let trimmed = first.to_trim.saturating_sub(left.to_trim);
-        Ok(Compacted { trimmed, freed_bytes: from.saturating_sub(to), bytes: to, stopped })
+        Ok(Compacted { trimmed, bytes_before: before.database + before.log, bytes: after.database + after.log, stopped })
     }
 
     async fn sizes(&self) -> Result<Sizes, ArchiveError> {

@@ -6,7 +6,9 @@
 //! came, except where following until Ctrl-C is what was asked.
 
 mod apart;
+mod archive;
 mod aside;
+mod compact;
 mod export;
 mod follow;
 mod found;
@@ -18,11 +20,12 @@ mod received;
 mod stats;
 mod tail;
 mod unbroken;
+mod upkeep;
 mod verify;
 mod which;
 
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -30,6 +33,7 @@ use clap::{Args, Subcommand};
 
 use super::exit::Exit;
 use super::interrupt::Interrupt;
+use crate::config::Config;
 
 /// Arguments of `segel journal`.
 #[derive(Debug, Args)]
@@ -49,6 +53,12 @@ impl JournalArgs {
     #[must_use]
     pub fn takes_what_is_there(&self) -> bool {
         matches!(&self.action, Action::Verify(args) if args.takes_what_is_there())
+    }
+
+    /// Whether it is work for the gate, with its configuration.
+    #[must_use]
+    pub fn is_upkeep(&self) -> bool {
+        matches!(&self.action, Action::Archive(_) | Action::Compact(_))
     }
 }
 
@@ -83,7 +93,18 @@ enum Action {
     /// export does not begin with number 1 it says so.
     #[command(verbatim_doc_comment)]
     Export(export::ExportArgs),
-    // The archive's commands stand here: one file and one variant each.
+    /// Put delivered events into sealed segments in the archive, now
+    ///
+    /// The running gate does it; a journal nobody has open is archived from here. Each segment is read back before its
+    /// events leave the database. Exit code 10: archiving or compacting is already running. 130: interrupted, what was
+    /// sealed until then is archived, and a second run goes on.
+    #[command(verbatim_doc_comment)]
+    Archive(archive::ArchiveArgs),
+    /// Delete what is archived from the database, and give its free space back
+    ///
+    /// The gate does both by itself, slowly; this does it without pauses until nothing is left. Exit codes as for archive.
+    #[command(verbatim_doc_comment)]
+    Compact(compact::CompactArgs),
 }
 
 /// Runs `segel journal` against the journal in `state_dir`. The exit code is 1 when a check found something wrong.
@@ -97,11 +118,27 @@ pub fn run(args: JournalArgs, state_dir: &Path) -> anyhow::Result<ExitCode> {
         Action::Verify(args) => verify::run(&args, state_dir, &interrupt),
         Action::Stats(args) => stats::run(&args, state_dir, &interrupt),
         Action::Export(args) => export::run(&args, state_dir, &interrupt),
+        Action::Archive(_) | Action::Compact(_) => Ok(wrong_usage("archive and compact need the gate's configuration: give --config FILE")),
     };
     match outcome {
         // Whoever piped us into `head` has seen enough.
         Err(error) if is_closed_pipe(&error) => Ok(ExitCode::SUCCESS),
         other => other,
+    }
+}
+
+/// Runs what the gate does with its journal, itself or for it. `state_dir` is the journal's where it is not the gate's own.
+///
+/// # Errors
+/// When there is no journal, it cannot be written, or the gate gives no usable answer.
+pub fn run_upkeep(args: &JournalArgs, mut config: Config, state_dir: Option<PathBuf>) -> anyhow::Result<ExitCode> {
+    let interrupt = Interrupt::listen().context("the system gives no way to hear Ctrl-C: look at its limits with `ulimit -a`")?;
+    let by = if state_dir.is_some() { upkeep::By::Us } else { upkeep::By::Anybody };
+    config.gate.state_dir = state_dir.unwrap_or(config.gate.state_dir);
+    match &args.action {
+        Action::Archive(args) => archive::run(args, &config, by, &interrupt),
+        Action::Compact(args) => compact::run(args, &config, by, &interrupt),
+        _ => Ok(wrong_usage("this command needs no configuration")),
     }
 }
 

@@ -38,7 +38,7 @@ enum Verb {
     Check(check::CheckArgs),
     /// Show how the running gate is.
     Status(status::StatusArgs),
-    /// Read and verify the journal, whether or not the gate is running.
+    /// Read, verify, archive and compact the journal, whether or not the gate is running.
     Journal(JournalCommand),
     /// Hash a monitor's password for `[broker.users]`; the password is read from standard input.
     Passwd(passwd::PasswdArgs),
@@ -83,6 +83,10 @@ pub fn main() -> ExitCode {
 fn dispatch(verb: Verb) -> anyhow::Result<ExitCode> {
     match verb {
         Verb::Check(args) => Ok(check::run(&args)?.into()),
+        Verb::Journal(command) if command.args.is_upkeep() => {
+            let config = settings::load(command.config.as_deref())?.config;
+            journal::run_upkeep(&command.args, config, command.state_dir)
+        }
         Verb::Journal(command) => {
             let dir = match command.state_dir {
                 Some(dir) => dir,
