@@ -60,7 +60,8 @@ fn the_journal_is_what_the_model_says_whatever_is_done_to_it() {
             for operation in &operations {
                 bench.perform(operation).await?;
             }
-            played.borrow_mut().add(bench.end().await?);
+            let came_to_pass = bench.end().await?;
+            played.borrow_mut().add(came_to_pass);
             Ok(())
         })
     });
