@@ -13,10 +13,12 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use rustix::process::{Resource, Rlimit, setrlimit};
-use segel::event::chain::ChainCheck;
+use segel::event::chain::{ChainCheck, Hole};
 use segel::event::gap::Gap;
-use segel::event::{Class, Draft, EventType, Seq, document};
-use segel::journal::{Beginning, Entry, Journal, JournalConfig, JournalError, JournalReader, Note as RealNote, Outlet, Recorded};
+use segel::event::{Class, Digest, Draft, EventType, Seq, document};
+use segel::journal::{
+    Beginning, Entry, Journal, JournalConfig, JournalError, JournalReader, Note as RealNote, Outlet, Recorded, Room, Segment,
+};
 use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -55,6 +57,8 @@ pub struct Played {
     pub gaps: u64,
     pub refused: u64,
     pub crashes: u64,
+    pub archived: u64,
+    pub without_room: u64,
 }
 
 impl Played {
@@ -64,12 +68,14 @@ impl Played {
         self.gaps += other.gaps;
         self.refused += other.refused;
         self.crashes += other.crashes;
+        self.archived += other.archived;
+        self.without_room += other.without_room;
     }
 }
 
 impl Bench {
     pub fn new(quota: u64, group_events: usize) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = new_dir();
         let config =
             JournalConfig { group_wait: Duration::from_millis(1), group_events, telemetry_quota_bytes: quota, ..JournalConfig::default() };
         let (journal, opening) = open_with(dir.path(), config.clone());
@@ -81,6 +87,9 @@ impl Bench {
             notes: BTreeMap::new(),
             waiting_cursors: BTreeMap::new(),
             waiting_notes: Vec::new(),
+            room: Room::Plenty,
+            refused: 0,
+            waiting_refused: 0,
         };
         let reader = journal.reader().unwrap();
         Self { dir, config, journal, reader, model, taken: Default::default(), made: 0, played: Played::default() }
@@ -93,8 +102,10 @@ impl Bench {
             Operation::Together(events) => {
                 let drafts = self.drafts(events);
                 let answer = soon(self.journal.append_all(entries(&drafts))).await;
-                prop_assert!(answer.is_ok(), "{answer:?}");
-                self.absorb(&drafts, &answer.unwrap(), Together::Yes)?;
+                if !self.is_refused(&drafts, answer.as_ref().err())? {
+                    prop_assert!(answer.is_ok(), "{answer:?}");
+                    self.absorb(&drafts, &answer.unwrap(), Together::Yes)?;
+                }
             }
             Operation::Burst(events) => self.burst(events).await?,
             Operation::Keep(note) => {
@@ -102,12 +113,13 @@ impl Bench {
                 self.journal.keep(vec![real(*note)]).await.unwrap();
             }
             Operation::Advance { outlet, class, part } => self.advance(*outlet, *class, *part).await?,
-            Operation::Fail { growth, events, retried } => self.fail(*growth, events, *retried).await?,
-            Operation::Reopen => {
-                soon(self.journal.close()).await.unwrap();
-                self.model.commit();
-                self.open()?;
+            Operation::PutAway { class, part, hurried } => self.put_away(*class, *part, *hurried).await?,
+            Operation::Tell(room) => {
+                self.journal.tell_room(*room);
+                self.model.room = *room;
             }
+            Operation::Fail { growth, events, retried } => self.fail(*growth, events, *retried).await?,
+            Operation::Reopen => self.reopen().await?,
             Operation::Crash => self.crash()?,
             Operation::Inspect => self.inspect()?,
         }
@@ -132,8 +144,11 @@ impl Bench {
             entry = entry.at_once();
         }
         let answer = soon(self.journal.append(entry)).await;
-        prop_assert!(answer.is_ok(), "{answer:?}");
         self.model.waiting_notes.extend(notes);
+        if self.is_refused(&drafts, answer.as_ref().err())? {
+            return Ok(());
+        }
+        prop_assert!(answer.is_ok(), "{answer:?}");
         self.absorb(&drafts, &[answer.unwrap()], Together::Yes)
     }
 
@@ -145,20 +160,36 @@ impl Bench {
         for entry in entries(&drafts) {
             tickets.push(self.journal.submit(entry).await.unwrap());
         }
-        let mut answers = Vec::new();
-        for ticket in tickets {
+        let waiting = self.model.waiting_refused;
+        let (mut recorded, mut answers) = (Vec::new(), Vec::new());
+        for (ticket, draft) in tickets.into_iter().zip(drafts) {
             let answer = soon(ticket).await;
-            prop_assert!(answer.is_ok(), "{answer:?}");
-            answers.push(answer.unwrap());
+            if !self.is_refused(std::slice::from_ref(&draft), answer.as_ref().err())? {
+                prop_assert!(answer.is_ok(), "{answer:?}");
+                recorded.push(draft);
+                answers.push(answer.unwrap());
+            }
         }
-        self.absorb(&drafts, &answers, Together::No)
+        // The commit of what was recorded may have come before the refusal of the rest.
+        let refused = std::mem::replace(&mut self.model.waiting_refused, waiting);
+        self.absorb(&recorded, &answers, Together::No)?;
+        self.model.waiting_refused += refused - waiting;
+        Ok(())
+    }
+
+    /// Whether these had to be refused for want of room; then they were, and are counted.
+    fn is_refused(&mut self, drafts: &[Draft], error: Option<&JournalError>) -> Result<bool, TestCaseError> {
+        let refused = self.model.room == Room::Scarce && drafts.iter().all(|draft| draft.class == Class::Telemetry);
+        if refused {
+            prop_assert!(matches!(error, Some(JournalError::NoRoom)), "there is no room for telemetry: {:?}", error);
+            self.model.waiting_refused += drafts.len() as u64;
+            self.played.without_room += drafts.len() as u64;
+        }
+        Ok(refused)
     }
 
     /// Something is recorded, so that nothing waits any more.
     async fn settle(&mut self) -> Checked {
-        if self.model.waiting_cursors.is_empty() && self.model.waiting_notes.is_empty() {
-            return Ok(());
-        }
         self.append(&Event { class: Class::Receipt, size: 0 }, &[], false).await
     }
 
@@ -181,6 +212,75 @@ impl Bench {
         Ok(())
     }
 
+    async fn put_away(&mut self, class: Class, part: u8, hurried: bool) -> Checked {
+        // Cursors on their way would meet rows on theirs, and which comes first nobody knows.
+        self.settle().await?;
+        let chain = self.model.of(class);
+        let first = chain.front() + 1;
+        let wrong = part == u8::MAX;
+        let many = (chain.last() + 1 - first) * u64::from(part) / 250;
+        let mut last = (first + many).min(chain.last());
+        let mut whole = last == chain.last();
+        if whole && class == Class::Telemetry && self.model.room == Room::Scarce {
+            (last, whole) = (last - 1, false);
+        }
+        if last < first {
+            return Ok(());
+        }
+        let inside = chain.range(first, last);
+        let segment = Segment {
+            class,
+            first: Seq(if wrong { first + 1 } else { first }),
+            last: Seq(last),
+            count: last + 1 - first,
+            bytes: inside.iter().map(|event| event.doc.len() as u64).sum(),
+            digest: inside[inside.len() - 1].digest,
+            name: format!("{class}-{first}"),
+            manifest: Digest::of(b"manifest"),
+            place: "/archive".to_owned(),
+        };
+        let confirmed = |at| self.model.cursors.get(&(at, class)).is_some_and(|cursor| cursor.seq >= last);
+        let unhurried = !hurried && !whole && (0..OUTLETS).all(confirmed);
+        let drafts = self.drafts(&[Event { class: Class::Receipt, size: 0 }]);
+        let answer = soon(self.journal.put_away(segment, Entry::new(drafts[0].clone()))).await;
+        if wrong {
+            prop_assert!(matches!(answer, Err(JournalError::Misfit { .. })), "{answer:?}");
+            return Ok(());
+        }
+        prop_assert!(answer.is_ok(), "{answer:?}");
+        self.model.put_away(class, last);
+        self.absorb(&drafts, &[answer.unwrap()], Together::Yes)?;
+        self.played.archived += last + 1 - first;
+        if !unhurried {
+            self.hurry().await;
+        }
+        if whole {
+            // The last row stays, and the next event goes on from it in another life too.
+            self.look()?;
+            self.reopen().await?;
+            self.append(&Event { class, size: 0 }, &[], true).await?;
+            self.hurry().await;
+        }
+        Ok(())
+    }
+
+    /// Waits until the rows of everything that is in the archive are gone, but the last of a class.
+    async fn hurry(&mut self) {
+        self.journal.hurry_upkeep().await.unwrap();
+        soon(self.journal.standing().wait_for(|standing| !standing.upkeep.hurried)).await.unwrap();
+        for class in Class::ALL {
+            let chain = self.model.of(*class);
+            let gone = chain.front().min(chain.last().saturating_sub(1));
+            self.model.rows_are_gone(*class, gone);
+        }
+    }
+
+    async fn reopen(&mut self) -> Checked {
+        soon(self.journal.close()).await.unwrap();
+        self.model.commit();
+        self.open()
+    }
+
     async fn fail(&mut self, growth: Growth, events: &[Event], retried: bool) -> Checked {
         let drafts = self.drafts(events);
         let log = fs::metadata(self.dir.path().join("journal.db-wal")).map_or(0, |file| file.len());
@@ -191,6 +291,9 @@ impl Bench {
         limit_files(Some(most));
         let answer = soon(self.journal.append_all(entries(&drafts))).await;
         limit_files(None);
+        if self.is_refused(&drafts, answer.as_ref().err())? {
+            return Ok(());
+        }
         match answer {
             Ok(recorded) => return self.absorb(&drafts, &recorded, Together::Yes),
             Err(JournalError::Storage(_) | JournalError::DiskFull(_)) => self.played.refused += 1,
@@ -210,6 +313,7 @@ impl Bench {
         prop_assert_eq!(answers.len(), drafts.len());
         self.played.recorded += drafts.len() as u64;
         let before = self.model.of(Class::Telemetry).last();
+        let leaving = self.model.of(Class::Telemetry).gone < self.model.of(Class::Telemetry).front();
         for class in Class::ALL.iter().rev() {
             let mut expected = drafts.iter().zip(answers).filter(|(draft, _)| draft.class == *class);
             let after = Seq(self.model.of(*class).last());
@@ -234,7 +338,8 @@ impl Bench {
         let (_, held) = telemetry.sum(Fate::Held);
         let new = telemetry.last() > before;
         prop_assert!(
-            !new || held <= self.config.telemetry_quota_bytes + ENVELOPE || telemetry.front() >= before,
+            // What is in the archive leaves first, and only the next commit drops.
+            !new || leaving || held <= self.config.telemetry_quota_bytes + ENVELOPE || telemetry.front() >= before,
             "{held} bytes are held, and of the old ones from {} to {before} some could be dropped",
             telemetry.front() + 1
         );
@@ -254,7 +359,7 @@ impl Bench {
             let quota = self.config.telemetry_quota_bytes;
             prop_assert!(held > quota, "dropped although there was room: {held} of {quota} bytes");
             prop_assert!(said.last.0 <= before, "what was just recorded is dropped by the next: {said:?}");
-            let last = telemetry.0[usize::try_from(said.last.0).unwrap() - 1].doc.len() as u64;
+            let last = telemetry.get(said.last.0).doc.len() as u64;
             prop_assert!(held - said.bytes + last > quota - quota / 8, "dropped more than an eighth of the quota: {said:?}");
         }
         let expected = self.model.drop_up_to(said.last.0);
@@ -272,6 +377,7 @@ impl Bench {
         }
         self.reader = journal.reader().unwrap();
         self.journal = journal;
+        self.model.room = Room::Plenty;
         Ok(())
     }
 
@@ -281,7 +387,7 @@ impl Bench {
         // whatever the database lacks.
         let holder = rusqlite::Connection::open(self.dir.path().join("journal.db")).unwrap();
         holder.execute_batch("BEGIN; SELECT count(*) FROM meta;").unwrap();
-        let copy = tempfile::tempdir().unwrap();
+        let copy = new_dir();
         copy_files(self.dir.path(), copy.path());
         drop(holder);
         self.dir = copy;
@@ -291,6 +397,7 @@ impl Bench {
         self.check_notes(&there)?;
         self.model.notes = there;
         self.model.waiting_notes.clear();
+        self.model.waiting_refused = self.reader.totals().unwrap()[Class::Telemetry as usize].refused - self.model.refused;
         let waited: Vec<_> = std::mem::take(&mut self.model.waiting_cursors).into_iter().collect();
         for ((outlet, class), seq) in waited {
             let now = self.reader.cursor(&NAMES[outlet], class).unwrap().0;
@@ -303,21 +410,44 @@ impl Bench {
     }
 
     /// What is told and what is on disk is what the model says.
-    fn look(&self) -> Checked {
+    fn look(&mut self) -> Checked {
+        for class in Class::ALL {
+            // How far rows have left that are in the archive nobody knows; but never back, and never too far.
+            let front = self.reader.front(*class).unwrap();
+            let chain = self.model.of(*class);
+            prop_assert!((chain.gone..=chain.front()).contains(&front.last.0), "the front of {}: {:?}", class, front);
+            let digest = if front.last == Seq::NONE { Digest::ZERO } else { chain.get(front.last.0).digest };
+            prop_assert_eq!(front.digest, digest);
+            let dropped = chain.sum(Fate::Dropped).0;
+            prop_assert_eq!((front.dropped, front.archived), (dropped, front.last.0 - dropped));
+            let segments = self.reader.segments(*class).unwrap();
+            let segments: Vec<_> = segments.iter().map(|segment| (segment.first.0, segment.last.0)).collect();
+            prop_assert_eq!(&segments, &chain.segments);
+            self.model.rows_are_gone(*class, front.last.0);
+        }
+        let totals = self.reader.totals().unwrap();
         let heads = *self.journal.heads().borrow();
         let mut written = self.model.clone();
         written.commit();
         for class in Class::ALL {
             let chain = self.model.of(*class);
             prop_assert_eq!(heads.of(*class).0, chain.last(), "the head of {}", class);
+            let of_class = totals[*class as usize];
+            prop_assert_eq!(of_class.recorded, chain.last());
+            prop_assert_eq!(of_class.recorded, of_class.held + of_class.archived + of_class.dropped);
+            prop_assert_eq!(of_class.dropped, chain.sum(Fate::Dropped).0);
+            let refused = if *class == Class::Telemetry { self.model.refused..=written.refused } else { 0..=0 };
+            prop_assert!(refused.contains(&of_class.refused), "{} were refused, right is {:?}", of_class.refused, refused);
+            prop_assert_eq!(self.journal.standing().borrow().refused[*class as usize], *refused.end());
             let first = self.reader.after(*class, Seq::NONE, 1, usize::MAX).unwrap();
-            let front = first.first().map_or_else(|| chain.last(), |record| record.seq.0 - 1);
-            prop_assert_eq!(front, chain.front(), "the front of {}", class);
+            let first = first.first().map_or_else(|| chain.last() + 1, |record| record.seq.0);
+            prop_assert!((chain.gone + 1..=chain.front() + 1).contains(&first), "the first of {class} held is {first}");
             for (at, outlet) in NAMES.iter().enumerate() {
                 let accounts = self.reader.accounts(outlet).unwrap();
                 let account = accounts.of(*class);
                 prop_assert_eq!(account.recorded, account.delivered + account.pending + account.dropped);
-                prop_assert_eq!(account.bytes, chain.sum(Fate::Held).1);
+                let bytes = chain.sum(Fate::Held).1..=chain.bytes_after(chain.gone);
+                prop_assert!(bytes.contains(&account.bytes), "{} bytes of {} are held, right is {:?}", account.bytes, class, bytes);
                 let said = (account.recorded, account.delivered, account.pending, account.dropped);
                 let of = |Cursor { seq, skipped }: Cursor| (chain.last(), seq - skipped, chain.last() - seq, skipped);
                 let right = [of(self.model.cursor(at, *class)), of(written.cursor(at, *class))];
@@ -351,8 +481,10 @@ impl Bench {
         for taken in &self.taken {
             let mut documents = taken.clone();
             for class in Class::ALL {
+                let archived = self.model.of(*class).events.iter().zip(1..).filter(|(event, _)| event.fate == Fate::Archived);
+                documents.extend(archived.map(|(event, seq)| ((*class, seq), event.doc.clone())));
                 for record in all(&self.reader, *class) {
-                    let written = &self.model.of(*class).0[usize::try_from(record.seq.0).unwrap() - 1];
+                    let written = self.model.of(*class).get(record.seq.0);
                     prop_assert_eq!(&record.doc, &written.doc, "{} {}", class, record.seq);
                     documents.insert((*class, record.seq.0), record.doc);
                 }
@@ -362,11 +494,17 @@ impl Bench {
                 check.feed(document).unwrap();
             }
             let report = check.finish();
-            prop_assert!(report.is_whole(), "{report:#?}");
+            // A GAP names the whole run it ends, so that an earlier one may be dropped; it does not name a run before that,
+            // with archived events between. Where a GAP of such a run was itself dropped before anybody took it, its
+            // numbers are missing without a reason: known, and counted in `since_start`.
+            let broken_run = self.model.of(Class::Telemetry).has_two_runs();
+            prop_assert!(report.is_whole() || broken_run, "{report:#?}");
+            prop_assert!(report.unreadable == 0 && report.chains.iter().all(|chain| chain.breaks.is_empty()), "{report:#?}");
             for chain in &report.chains {
                 let missing = self.model.of(chain.class).last() - chain.count;
-                let explained: u64 = chain.holes_explained.iter().map(|hole| hole.last.0 + 1 - hole.first.0).sum();
-                prop_assert_eq!(explained, missing, "holes of {} that are explained", chain.class);
+                let numbers = |holes: &[Hole]| holes.iter().map(|hole| hole.last.0 + 1 - hole.first.0).sum::<u64>();
+                prop_assert_eq!(numbers(&chain.holes_explained) + numbers(&chain.holes_unexplained), missing, "holes of {}", chain.class);
+                prop_assert!(missing <= self.model.of(chain.class).sum(Fate::Dropped).0);
             }
         }
         Ok(())
@@ -385,6 +523,11 @@ impl Bench {
 enum Together {
     Yes,
     No,
+}
+
+/// In memory where that can be had: what a flush is worth is for other tests, and here it only takes time.
+fn new_dir() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 fn entries(drafts: &[Draft]) -> Vec<Entry> {

@@ -38,7 +38,7 @@ use segel::{
     journal::JournalReader,
     status::Status,
 };
-use segel_hardware_tests::rig::{PATIENCE, Rig, RigConfig};
+use segel_hardware_tests::rig::{Rig, RigConfig};
 use segel_mqtt_bridge::sim::{CustomsBroker, Line};
 use tokio::{
     sync::watch,
@@ -110,7 +110,8 @@ pub(crate) async fn run(wanted: &Wanted) -> anyhow::Result<Verdict> {
     let customs = CustomsBroker::start().await?;
     let line = Line::to(customs.address()).await?;
     let program = std::env::current_exe()?;
-    let mut rig = Rig::build(&program, &RigConfig { customs: Some(line.address()), seals: FORCED + ORDINARY, more: MORE.to_owned() })?;
+    let mut rig = Rig::build(&program, &RigConfig { customs: Some(line.address()), seals: FORCED + ORDINARY, more: String::new() })?;
+    rig.configure(MORE)?;
     let disk = Disk::at(&rig.state_dir())?;
     let beside = Beside::ask(&program, rig.gate.config(), rig.dir()).await?;
     let left_out = left_out(&disk, &beside)?;
@@ -139,7 +140,8 @@ pub(crate) async fn run(wanted: &Wanted) -> anyhow::Result<Verdict> {
 }
 
 /// Small quotas, so that telemetry is dropped; short patience with the line, so that a minute holds several outages.
-const MORE: &str = r#"keep_alive_s = 2
+const MORE: &str = r#"[uplink]
+keep_alive_s = 2
 connect_timeout_s = 2
 stable_after_s = 1
 
