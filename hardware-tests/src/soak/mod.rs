@@ -152,6 +152,7 @@ stable_s = 1
 
 [journal]
 telemetry_quota_mib = 1
+reserve_mib = 4
 
 [thinning]
 heartbeat_s = 10
