@@ -149,9 +149,8 @@ impl<'a> Cutter<'a> {
             self.journal = JournalReader::open(&self.state_dir).ok().map(|reader| (reader, Place::default()));
         }
         let Some((reader, place)) = &mut self.journal else { return };
-        let records = match reader.since(&Filter::default(), place, PAGE) {
-            Ok(records) => records,
-            Err(_) => return self.diary.count("looks into the journal that failed", 1),
+        let Ok(records) = reader.since(&Filter::default(), place, PAGE) else {
+            return self.diary.count("looks into the journal that failed", 1);
         };
         for record in records {
             self.on_record(&record);

@@ -32,6 +32,9 @@ const RADIO: &[Act] = &[ReaderUnplugged, ReaderSilent, ReaderGarbles, ReaderForg
 const EXPLAINED: &[(&str, &[Act])] = &[
     ("radio is down", RADIO),
     ("the journal cannot be written", FULL),
+    ("the journal's disk is full", FULL),
+    ("The disk of the journal", FULL),
+    ("The gate's disk", FULL),
     ("telemetry is full and nobody takes it", CUT_OFF),
 ];
 
@@ -67,8 +70,7 @@ pub(super) fn read(log: &Path, diary: &Diary) -> anyhow::Result<Said> {
 
 impl Said {
     fn on_error(&mut self, line: &str, at: Timestamp, diary: &Diary) {
-        let message: Vec<_> = line.split_whitespace().skip(2).take_while(|word| !word.contains('=')).collect();
-        let message = message.join(" ");
+        let message = message(line);
         let explained = EXPLAINED.iter().any(|(words, acts)| line.contains(words) && diary.explains(acts, at));
         let (times, unexplained) = self.errors.entry(message).or_default();
         *times += 1;
@@ -79,4 +81,13 @@ impl Said {
             }
         }
     }
+}
+
+/// What a line says, without what differs from time to time.
+fn message(line: &str) -> String {
+    // Some lines have no words of their own, and a sentence for the technician in a field.
+    let said = line.split_once("means=\"").map_or(line, |(_, means)| means);
+    let skipped = if said.len() == line.len() { 2 } else { 0 };
+    let words: Vec<_> = said.split_whitespace().skip(skipped).take_while(|word| !word.contains('=')).collect();
+    words.join(" ")
 }

@@ -10,10 +10,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{
-    diary::Diary,
-    plan::Act,
-};
+use super::{diary::Diary, plan::Act};
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_millis(200);
@@ -38,7 +35,13 @@ pub(super) struct Seen {
 }
 
 /// Looks for ever; the latest answer is told to `tell`.
-pub(super) async fn look(run_dir: &Path, state_dir: &Path, tell: watch::Sender<Option<Status>>, seen: &mut Seen, diary: &Diary) -> Infallible {
+pub(super) async fn look(
+    run_dir: &Path,
+    state_dir: &Path,
+    tell: watch::Sender<Option<Status>>,
+    seen: &mut Seen,
+    diary: &Diary,
+) -> Infallible {
     let mut answered = Instant::now();
     let mut silent = false;
     loop {

@@ -111,7 +111,7 @@ pub(crate) async fn run(wanted: &Wanted) -> anyhow::Result<Verdict> {
     let line = Line::to(customs.address()).await?;
     let program = std::env::current_exe()?;
     let mut rig = Rig::build(&program, &RigConfig { customs: Some(line.address()), seals: FORCED + ORDINARY, more: String::new() })?;
-    rig.configure(MORE)?;
+    rig.configure(&settings())?;
     let disk = Disk::at(&rig.state_dir())?;
     let beside = Beside::ask(&program, rig.gate.config(), rig.dir()).await?;
     let left_out = left_out(&disk, &beside)?;
@@ -119,7 +119,7 @@ pub(crate) async fn run(wanted: &Wanted) -> anyhow::Result<Verdict> {
     rig.open().await?;
 
     let mut stage = Stage { plan: &plan, diary: &diary, customs: &customs, line: &line, disk: &disk, beside };
-    let played = stage.play(&mut rig).await?;
+    let played = Box::pin(stage.play(&mut rig)).await?;
     if let Err(fault) = rig.close().await {
         diary.breaks(format!("{fault:#}"));
     }
@@ -139,24 +139,29 @@ pub(crate) async fn run(wanted: &Wanted) -> anyhow::Result<Verdict> {
     Ok(if diary.broken().is_empty() { Verdict::Passed } else { Verdict::Failed })
 }
 
-/// Small quotas, so that telemetry is dropped; short patience with the line, so that a minute holds several outages.
-const MORE: &str = r#"[uplink]
-keep_alive_s = 2
-connect_timeout_s = 2
-stable_after_s = 1
+/// Every key a gate knows, with what it stands at: the sample is compared with the program by a test.
+const SAMPLE: &str = include_str!("../../../gateway/conf/segel.toml");
 
-[reopen]
-first_ms = 20
-cap_s = 1
-stable_s = 1
+/// Small quotas, so that telemetry is dropped; limits of space that fit the small disk; short patience with the line, so
+/// that a minute holds several outages.
+const SETTINGS: &[(&str, &[(&str, u32)])] = &[
+    ("uplink", &[("keep_alive_s", 2), ("connect_timeout_s", 2), ("stable_after_s", 1)]),
+    ("reopen", &[("first_ms", 20), ("cap_s", 1), ("stable_s", 1)]),
+    ("journal", &[("telemetry_quota_mib", 1), ("reserve_mib", 4), ("space_warn_mib", 12), ("space_scarce_mib", 8)]),
+    ("thinning", &[("heartbeat_s", 10)]),
+];
 
-[journal]
-telemetry_quota_mib = 1
-reserve_mib = 4
-
-[thinning]
-heartbeat_s = 10
-"#;
+/// The settings as a drop-in, those that this gate knows.
+fn settings() -> String {
+    let mut text = String::new();
+    for (section, keys) in SETTINGS {
+        text += &format!("[{section}]\n");
+        for (key, value) in keys.iter().filter(|(key, _)| SAMPLE.contains(key)) {
+            text += &format!("{key} = {value}\n");
+        }
+    }
+    text
+}
 
 /// What cannot be done here: said at once and at the end, and a fault where nothing may be left out.
 fn left_out(disk: &Disk, beside: &Beside) -> anyhow::Result<BTreeSet<Act>> {
@@ -291,14 +296,24 @@ fn reckon(state_dir: &Path, books: &mut Books, shown: &[Shown], diary: &Diary) -
         }
     }
     let accounts = reader.accounts(&UPLINK)?;
+    let totals = reader.totals()?;
     let chain = books.chain();
     if !chain.is_whole() {
         diary.breaks(format!("the chain is not whole from what customs received: {chain:?}"));
     }
     let mut classes = Vec::new();
-    for account in accounts.iter() {
+    for (account, totals) in accounts.iter().zip(&totals) {
+        if totals.recorded != totals.held + totals.archived + totals.dropped {
+            diary.breaks(format!("the journal does not add up: {totals:?}"));
+        }
         let at_customs = books.of_class(account.class);
-        let explained: u64 = chain.chains.iter().filter(|chain| chain.class == account.class).flat_map(|chain| &chain.holes_explained).map(|hole| hole.last.0 + 1 - hole.first.0).sum();
+        let explained: u64 = chain
+            .chains
+            .iter()
+            .filter(|chain| chain.class == account.class)
+            .flat_map(|chain| &chain.holes_explained)
+            .map(|hole| hole.last.0 + 1 - hole.first.0)
+            .sum();
         if account.pending != 0 {
             diary.breaks(format!("not everything is delivered: {account:?}"));
         }
@@ -314,8 +329,8 @@ fn reckon(state_dir: &Path, books: &mut Books, shown: &[Shown], diary: &Diary) -
             delivered: account.delivered,
             pending: account.pending,
             dropped: account.dropped,
-            refused: 0,
-            archived: 0,
+            refused: totals.refused,
+            archived: totals.archived,
             at_customs,
         });
     }

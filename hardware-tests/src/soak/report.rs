@@ -53,21 +53,30 @@ impl fmt::Display for Report<'_> {
         let head = ["recorded", "delivered", "pending", "dropped", "refused", "archived", "at customs"];
         writeln!(f, "\n{:9}  {}", "EVENTS", head.map(|word| format!("{word:>10}")).join(" "))?;
         for class in &self.classes {
-            let numbers =
-                [class.recorded, class.delivered, class.pending, class.dropped, class.refused, class.archived, class.at_customs];
+            let numbers = [class.recorded, class.delivered, class.pending, class.dropped, class.refused, class.archived, class.at_customs];
             writeln!(f, "{:9}  {}", class.name, numbers.map(|number| format!("{number:>10}")).join(" "))?;
         }
         writeln!(f, "repeats at customs, same id and bytes: {}", self.repeats)?;
         self.alarms(f)?;
         let seen = &self.seen;
-        writeln!(f, "looks at the gate: {}, of them {} while it could not record; calm periods: {}", seen.looks, seen.refusals, self.diary.periods())?;
+        writeln!(
+            f,
+            "looks at the gate: {}, of them {} while it could not record; calm periods: {}",
+            seen.looks,
+            seen.refusals,
+            self.diary.periods()
+        )?;
         writeln!(f, "memory of the gate: worst {} kB, last {} kB", seen.worst_rss_kb, seen.last_rss_kb)?;
         for (what, times) in self.diary.counts() {
             writeln!(f, "{what}: {times}")?;
         }
         writeln!(f, "\nERRORS IN THE LOG (warnings: {})", self.said.warnings)?;
         for (message, (times, unexplained)) in &self.said.errors {
-            writeln!(f, "{times:>6}  {message}{}", if *unexplained > 0 { format!("  ({unexplained} UNEXPLAINED)") } else { String::new() })?;
+            writeln!(
+                f,
+                "{times:>6}  {message}{}",
+                if *unexplained > 0 { format!("  ({unexplained} UNEXPLAINED)") } else { String::new() }
+            )?;
         }
         let broken = self.diary.broken();
         if !broken.is_empty() {

@@ -17,11 +17,12 @@ use anyhow::Context;
 /// Set inside the namespace.
 const INSIDE: &str = "SEGEL_SOAK_INSIDE";
 /// Two ways to a mount namespace: as root, and as anybody.
-const WAYS: [&[&str]; 2] = [&["--mount", "--propagation", "private"], &["--user", "--map-root-user", "--mount", "--propagation", "private"]];
+const WAYS: [&[&str]; 2] =
+    [&["--mount", "--propagation", "private"], &["--user", "--map-root-user", "--mount", "--propagation", "private"]];
 /// Size of the disk: several times what the journal of an hour needs, with some to spare.
 const SIZE: &str = "64m";
-/// What is left on a disk nearly full, in bytes.
-const NEARLY: u64 = 512 * 1024;
+/// What is left on a disk nearly full, in bytes: less than what telemetry may use.
+const NEARLY: u64 = 2 * 1024 * 1024;
 /// Bytes written at a time.
 const CHUNK: usize = 256 * 1024;
 /// The smallest piece with which the disk is filled to the brim.
@@ -33,7 +34,8 @@ pub(crate) fn enter() -> Option<ExitCode> {
         return None;
     }
     let works = |way: &&&[&str]| {
-        let tried = Command::new("unshare").args(**way).arg("true").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        let tried =
+            Command::new("unshare").args(**way).arg("true").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
         tried.is_ok_and(|status| status.success())
     };
     let way = WAYS.iter().find(works)?;
@@ -57,7 +59,8 @@ impl Disk {
     /// When the directory cannot be made.
     pub(super) fn at(place: &Path) -> anyhow::Result<Self> {
         std::fs::create_dir_all(place).with_context(|| place.display().to_string())?;
-        let mount = || Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={SIZE},mode=700"), "segel-soak"]).arg(place).status();
+        let mount =
+            || Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={SIZE},mode=700"), "segel-soak"]).arg(place).status();
         let own = std::env::var_os(INSIDE).is_some() && mount().is_ok_and(|status| status.success());
         Ok(Self { ballast: place.join("ballast"), own })
     }
