@@ -89,5 +89,5 @@ fn message(line: &str) -> String {
     let said = line.split_once("means=\"").map_or(line, |(_, means)| means);
     let skipped = if said.len() == line.len() { 2 } else { 0 };
     let words: Vec<_> = said.split_whitespace().skip(skipped).take_while(|word| !word.contains('=')).collect();
-    words.join(" ")
+    words.join(" ").trim_end_matches('"').to_owned()
 }
