@@ -69,6 +69,16 @@ impl Store {
         self.journal
     }
 
+    /// The gate it belongs to.
+    pub(super) const fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// The ends of what is committed.
+    pub(super) const fn chains(&self) -> &Chains {
+        &self.chains
+    }
+
     /// The last committed numbers.
     pub(super) fn heads(&self) -> Heads {
         Heads { by_class: self.chains.map(|head| head.seq) }

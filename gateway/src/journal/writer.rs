@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::entry::{Entry, Haste, Heads, Note, Recorded};
 use super::lock::Lock;
+use super::mark::Keeper;
 use super::pending::{Cursors, Pending};
 use super::store::{Store, Work};
 use super::{JournalConfig, JournalError};
@@ -58,6 +59,8 @@ pub(super) struct Writer {
     pending: Arc<Pending>,
     heads: watch::Sender<Heads>,
     config: JournalConfig,
+    /// Says beside the database how far it is; ends before the lock is let go.
+    mark: Keeper,
     /// Kept until the store is gone.
     lock: Lock,
     group: Group,
@@ -91,13 +94,14 @@ impl Group {
 impl Writer {
     pub(super) fn new(
         store: Store,
+        mark: Keeper,
         lock: Lock,
         line: mpsc::Receiver<Message>,
         pending: Arc<Pending>,
         heads: watch::Sender<Heads>,
         config: JournalConfig,
     ) -> Self {
-        Self { store, line, pending, heads, config, lock, group: Group::default(), unwritten: VecDeque::new(), failing: false }
+        Self { store, line, pending, heads, config, mark, lock, group: Group::default(), unwritten: VecDeque::new(), failing: false }
     }
 
     /// Runs until closed, or until every handle is gone.
@@ -198,6 +202,7 @@ impl Writer {
         if std::mem::take(&mut self.failing) {
             tracing::info!("the journal can be written again");
         }
+        self.mark.note(self.store.chains());
         let heads = self.store.heads();
         self.heads.send_if_modified(|known| std::mem::replace(known, heads) != heads);
     }
@@ -243,11 +248,19 @@ impl Writer {
                 break;
             }
         }
-        if let Err(error) = self.store.checkpoint() {
+        let given_back = self.store.checkpoint();
+        if let Err(error) = &given_back {
             tracing::warn!(%error, "the journal's log could not be given back to the database; the next start does it");
         }
-        let Self { store, lock, .. } = self;
+        let Self { store, mark, lock, .. } = self;
+        let chains = *store.chains();
         drop(store);
+        // Only an end that is certain is called the end.
+        if given_back.is_ok() && outcome.is_ok() {
+            mark.settle(&chains);
+        } else {
+            drop(mark);
+        }
         drop(lock);
         for closing in waiting {
             let _ = closing.send(outcome.clone());
