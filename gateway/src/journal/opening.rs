@@ -17,7 +17,7 @@ use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use uuid::Uuid;
 
 use super::mark::{Found, Log, Mark};
-use super::store::{Chains, Store, load, meta, signed};
+use super::store::{Chains, Store, load, load_refused, meta, signed};
 use super::{JournalError, aside, schema};
 use crate::event::document::Head as Document;
 use crate::event::{Class, Digest, JournalId, Source};
@@ -113,11 +113,19 @@ impl Store {
             aside::sync(dir)?;
         }
         let journal = identity(&connection)?;
+        let (_, version) = schema::header(&connection)?;
+        if version < schema::VERSION {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            schema::grow(&transaction, version)?;
+            transaction.commit()?;
+            tracing::info!(from = version, to = schema::VERSION, "the journal was brought up to this version's schema");
+        }
         let chains = load(&connection)?;
         connection.progress_handler(0, None::<fn() -> bool>)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
         let steps = steps.load(Ordering::Relaxed);
-        Ok((Self::new(connection, source.clone(), journal, chains, quota), fresh, steps))
+        let refused = load_refused(&connection)?;
+        Ok((Self::new(dir, connection, source.clone(), journal, chains, refused, quota), fresh, steps))
     }
 }
 
@@ -206,11 +214,11 @@ fn create(connection: &mut Connection, source: &Source) -> Result<(), rusqlite::
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.execute_batch(schema::SCHEMA)?;
     transaction.pragma_update(None, "application_id", schema::APPLICATION_ID)?;
-    transaction.pragma_update(None, "user_version", schema::VERSION)?;
     let journal = JournalId(Uuid::new_v4());
     for (key, value) in [("journal", journal.to_string()), ("source", source.to_string())] {
         transaction.execute("INSERT INTO meta (key, value) VALUES (?1, ?2)", params![key, value])?;
     }
+    schema::grow(&transaction, 1)?;
     transaction.commit()
 }
 
