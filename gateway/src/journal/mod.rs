@@ -232,8 +232,9 @@ impl Journal {
     /// Condemns the journal when this fault of a reader says that it is damaged. Everything else passes by itself or is
     /// somebody's to mend.
     pub fn look_at(&self, fault: &JournalError) {
-        if let JournalError::Damaged(source) = fault {
-            self.condemn_for(Flaw { place: None, what: format!("it cannot be read ({source})") });
+        if fault.is_damage() {
+            let cause = std::error::Error::source(fault).map_or_else(|| fault.to_string(), ToString::to_string);
+            self.condemn_for(Flaw { place: None, what: format!("it cannot be read ({cause})") });
         }
     }
 

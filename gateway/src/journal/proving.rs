@@ -10,6 +10,7 @@
 //! is a finding, not an error of the walk; what was dropped or archived meanwhile is no hole.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -41,6 +42,15 @@ impl fmt::Display for Flaw {
             Some((class, seq)) => write!(f, "its {class} {seq} is damaged: {}", self.what),
             None => write!(f, "its database is damaged: {}", self.what),
         }
+    }
+}
+
+impl Flaw {
+    /// This flaw as the error whoever used the journal ends with.
+    #[must_use]
+    pub fn as_error(&self) -> JournalError {
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+        JournalError::Damaged(Arc::new(rusqlite::Error::SqliteFailure(code, Some(self.to_string()))))
     }
 }
 
@@ -176,6 +186,21 @@ fn look(reader: &JournalReader, class: Class, mut before: Row, limit: usize) -> 
 }
 
 impl JournalReader {
+    /// Whether this event is damaged or missing, its link to the one before it included. What is gone in order is neither.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn is_flawed(&self, class: Class, number: Seq) -> Result<bool, JournalError> {
+        let moment = self.connection.unchecked_transaction()?;
+        let front = front(&self.connection, class)?;
+        let two_before = number.before().before();
+        let before = if two_before > front.seq { Row { seq: two_before, octets: 0, digest: None } } else { front };
+        let (step, last) = look(self, class, before, 2)?;
+        moment.finish()?;
+        let missing = last.seq < number;
+        Ok(front.seq < number && (missing || step.flaws.iter().any(|flaw| flaw.place == Some((class, number)))))
+    }
+
     /// The events of `class` after `seq`, in order, as [`JournalReader::after`] has them, up to the first whose document
     /// is not what was recorded, and what is wrong with that one.
     ///
