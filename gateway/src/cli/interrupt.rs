@@ -1,7 +1,7 @@
 //! The stop flag of long work: told by Ctrl-C or SIGTERM, asked between two pieces of work.
 //!
 //! What must hold: the first signal only sets the flag, so that whoever works can put things in order, say how far it
-//! came and end with [`Exit::Interrupted`](super::exit::Exit::Interrupted); a second one ends the program at once, because
+//! came and end with [`Exit::Interrupted`]; a second one ends the program at once, because
 //! a disk that hangs must not hold a person. A closed terminal (SIGHUP) is left to the system: `nohup` has its own say.
 
 use std::io;

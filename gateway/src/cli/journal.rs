@@ -13,6 +13,7 @@ mod export;
 mod follow;
 mod found;
 mod line;
+mod on_shelf;
 mod out_file;
 mod progress;
 mod received;
@@ -45,7 +46,13 @@ impl JournalArgs {
     /// Whether there must be a journal here; documents somebody received are checked anywhere.
     #[must_use]
     pub fn needs_journal(&self) -> bool {
-        !matches!(&self.action, Action::Verify(args) if args.is_elsewhere())
+        !matches!(&self.action, Action::Verify(args) if args.is_elsewhere() || args.takes_what_is_there())
+    }
+
+    /// Whether a journal is looked at where there is one: an archive is checked with it or by itself.
+    #[must_use]
+    pub fn takes_what_is_there(&self) -> bool {
+        matches!(&self.action, Action::Verify(args) if args.takes_what_is_there())
     }
 
     /// Whether it is work for the gate, with its configuration.

@@ -52,10 +52,10 @@ struct JournalCommand {
     #[command(flatten)]
     args: journal::JournalArgs,
     /// The configuration file, to find the journal.
-    #[arg(long, value_name = "FILE", global = true)]
+    #[arg(long, value_name = "FILE", global = true, display_order = 900)]
     config: Option<PathBuf>,
     /// The directory of the journal itself, instead of asking the configuration.
-    #[arg(long, value_name = "DIR", global = true)]
+    #[arg(long, value_name = "DIR", global = true, display_order = 901)]
     state_dir: Option<PathBuf>,
 }
 
@@ -91,6 +91,11 @@ fn dispatch(verb: Verb) -> anyhow::Result<ExitCode> {
             let dir = match command.state_dir {
                 Some(dir) => dir,
                 None if command.args.needs_journal() => settings::state_dir(command.config.as_deref())?,
+                // An auditor's machine has no configuration; one that was named must be there.
+                None if command.args.takes_what_is_there() => match (settings::state_dir(command.config.as_deref()), &command.config) {
+                    (Err(faults), Some(_)) => return Err(faults.into()),
+                    (found, _) => found.ok().filter(|dir| dir.join("journal.db").exists()).unwrap_or_default(),
+                },
                 None => PathBuf::new(),
             };
             journal::run(command.args, &dir)

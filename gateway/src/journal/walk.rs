@@ -307,8 +307,8 @@ impl JournalReader {
         Ok(stretch)
     }
 
-    /// Tries `probes` places spread evenly over what lies before `walk`, and moves it back to just behind the last of
-    /// them that is not older than `since`. False when all are older.
+    /// Tries `probes` places spread evenly over what lies before `walk`, from the last to the first, until one is not
+    /// older than `since`; moves the walk back over those that were. False when all are older.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -321,14 +321,17 @@ impl JournalReader {
         let text = format!("SELECT {key}, wall FROM event {index} WHERE {track} {key} <= ?2 ORDER BY {key} DESC LIMIT 1");
         let mut statement = self.connection.prepare_cached(&text)?;
         let width = i128::from(walk.at - first);
+        let mut older = walk.at;
         for probe in (0..probes).rev() {
             let at = first + i64::try_from(width * i128::from(probe) / i128::from(probes)).unwrap_or(0);
             let found: Option<(i64, i64)> = statement.query_row((&value, at), |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-            if let Some((key, wall)) = found
-                && wall >= since.as_millisecond()
-            {
-                walk.at = key + 1;
-                return Ok(true);
+            match found {
+                Some((_, wall)) if wall >= since.as_millisecond() => {
+                    walk.at = older;
+                    return Ok(true);
+                }
+                Some((key, _)) => older = key,
+                None => {}
             }
         }
         Ok(false)

@@ -5,15 +5,16 @@
 //! nothing is held, so that the log is given back and telemetry may be dropped while a slow reader takes its time. What
 //! goes meanwhile is said, and the export goes on until it has the `GAP` that accounts for it.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io::{self, BufWriter, StdoutLock, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::out_file::{Existing, OutFile, OutFileError};
+use super::out_file::{Existing, OutFile};
 use super::progress::{Bar, Unit};
 use super::unbroken::{Holes, Unbroken};
 use super::which::{When, Which, events, nothing, number};
@@ -22,8 +23,10 @@ use crate::cli::exit::Exit;
 use crate::cli::interrupt::Interrupt;
 use crate::event::chain::Hole;
 use crate::event::{Class, Seq};
-use crate::journal::{Filter, JournalReader, Moment, Walk};
+use crate::journal::{Filter, JournalError, JournalReader, Moment, Walk};
 
+/// What is said when standard output takes no more, other than because nobody reads.
+const NO_STDOUT: &str = "standard output cannot be written: free space where it goes, or export to a file with --out";
 /// Holes said one by one.
 const SAID_MAX: usize = 20;
 
@@ -71,7 +74,7 @@ enum Sink {
 impl Sink {
     fn line(&mut self, document: &[u8]) -> anyhow::Result<()> {
         match self {
-            Self::Stdout(out) => out.write_all(document).and_then(|()| out.write_all(b"\n"))?,
+            Self::Stdout(out) => out.write_all(document).and_then(|()| out.write_all(b"\n")).context(NO_STDOUT)?,
             Self::File(file) => file.line(document)?,
         }
         Ok(())
@@ -138,7 +141,7 @@ pub(super) fn run(args: &ExportArgs, dir: &Path, interrupt: &Interrupt) -> anyho
     let (gone, missing) = match copied {
         Ok(Some(holes)) => holes,
         Ok(None) => return interrupted(sink, &exported),
-        Err(error) if error.is::<OutFileError>() => {
+        Err(error) if matches!(sink, Sink::File(_)) => {
             drop(sink);
             return Err(error.context("the export was broken off, nothing is left of it"));
         }
@@ -146,7 +149,7 @@ pub(super) fn run(args: &ExportArgs, dir: &Path, interrupt: &Interrupt) -> anyho
     };
     let digest = match sink {
         Sink::Stdout(mut out) => {
-            out.flush()?;
+            out.flush().context(NO_STDOUT)?;
             None
         }
         Sink::File(file) => Some(file.finish()?),
@@ -158,7 +161,7 @@ pub(super) fn run(args: &ExportArgs, dir: &Path, interrupt: &Interrupt) -> anyho
     say_holes(&gone, "dropped or archived while this went on");
     say_holes(&missing, "NOT FOUND in the journal: check it with `segel journal verify`");
     if filter.is_open() {
-        say_fronts(&start);
+        say_fronts(&reader, &start)?;
     }
     report(args, &reader, &exported, digest.as_deref(), &gone, &missing)?;
     Ok(if missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -240,14 +243,25 @@ fn say_holes(holes: &[(Class, Hole)], what: &str) {
     }
 }
 
-/// Says where an export of everything does not begin with number 1.
-fn say_fronts(start: &Moment) {
+/// Says where an export of everything does not begin with number 1, and how it is checked then.
+fn say_fronts(reader: &JournalReader, start: &Moment) -> Result<(), JournalError> {
+    let mut from = String::new();
     for class in Class::ALL {
-        let extent = start.of(*class);
-        if extent.front > Seq::NONE {
-            say(&format!("{class} begins at {}: what was before is archived or was dropped", extent.front.next()));
+        let first = start.of(*class).front.next();
+        if first == Seq(1) {
+            continue;
+        }
+        let front = reader.front(*class)?;
+        say(&format!("{class} begins at {first}: before it {} archived and {} dropped", front.archived, front.dropped));
+        // What was dropped is told by a `GAP` that is in the export.
+        if front.archived > 0 {
+            let _ = write!(from, " --from {class}={first}");
         }
     }
+    if !from.is_empty() {
+        say(&format!("check what is exported with: segel journal verify --received FILE{from}"));
+    }
+    Ok(())
 }
 
 struct Summary<'a>(&'a Exported);
@@ -275,7 +289,8 @@ fn report(
 ) -> io::Result<()> {
     if !args.json {
         if digest.is_some() {
-            say(&format!("{} holds {}; check the copy with sha256sum -c {0}.sha256", args.out.display(), Summary(exported)));
+            let name = args.out.file_name().unwrap_or_default().display();
+            say(&format!("{} holds {}; check a copy with `sha256sum -c {name}.sha256` beside it", args.out.display(), Summary(exported)));
         }
         return Ok(());
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde_json::{Value, json as value};
 
+use super::which::events;
 use crate::event::chain::{Break, ChainReport, ChainSummary, Hole};
 use crate::event::{Class, Seq};
 use crate::journal::Verified;
@@ -32,7 +33,7 @@ pub(super) fn verdict(out: &mut impl Write, good: bool) -> io::Result<()> {
 /// One paragraph per chain.
 pub(super) fn chains(out: &mut impl Write, report: &ChainReport) -> io::Result<()> {
     for chain in &report.chains {
-        write!(out, "{:9} {} to {}, {} events", chain.class, chain.first, chain.last, chain.count)?;
+        write!(out, "{:9} {} to {}, {}", chain.class, chain.first, chain.last, events(chain.count))?;
         for (count, what) in [(chain.duplicates, "repeated"), (chain.unchecked, "too late to compare")] {
             if count > 0 {
                 write!(out, ", {count} {what}")?;

@@ -129,7 +129,10 @@ impl Search {
                 return Ok(());
             }
             self.places.extend(stretch.places);
-            bar.get_or_insert_with(|| Bar::new(Unit::Events, total, "searching")).show(self.looked, total);
+            // A search that one piece ends is over before anybody could look at a bar.
+            if self.places.len() < self.want && stretch.looked >= SETTLED {
+                bar.get_or_insert_with(|| Bar::new(Unit::Events, total, "searching")).show(self.looked, total);
+            }
         }
         Ok(())
     }
@@ -142,3 +145,70 @@ fn is_settled(stretch: &Stretch, since: Timestamp) -> bool {
 
 /// How often `--follow` looks for more.
 pub(super) const FOLLOW_EVERY: Duration = Duration::from_millis(300);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NEW: i64 = 1_795_000_000_000;
+    const OLD: i64 = NEW - 172_800_000;
+
+    /// A journal whose events have these wall times, put there by hand.
+    fn with_times(dir: &Path, times: impl Iterator<Item = i64>) -> JournalReader {
+        let source = crate::event::Source::new("idsrg", "g01").unwrap();
+        let (journal, _) = crate::journal::Journal::open(dir, crate::journal::JournalConfig::default(), source).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(journal.close()).unwrap();
+        let mut hand = rusqlite::Connection::open(dir.join("journal.db")).unwrap();
+        let all = hand.transaction().unwrap();
+        for (at, wall) in times.enumerate() {
+            let row = "INSERT INTO event VALUES (2, ?1, zeroblob(16), zeroblob(16), ?2, 0, 'GAP', 'gateway', NULL, '', zeroblob(32), 0)";
+            let row = row.replace("''", "x'7b7d'");
+            all.prepare_cached(&row).unwrap().execute((i64::try_from(at).unwrap() + 1, wall)).unwrap();
+        }
+        all.commit().unwrap();
+        JournalReader::open(dir).unwrap()
+    }
+
+    fn search(reader: &JournalReader, filter: Filter) -> Search {
+        let mut search = Search::new(Filter { since: Some(Timestamp::from_millisecond(NEW).unwrap()), ..filter }, 1_000);
+        search.run(reader, &reader.moment().unwrap(), &Interrupt::default()).unwrap();
+        search
+    }
+
+    fn all_filters() -> [Filter; 3] {
+        let class = Filter { class: Some(crate::event::Class::Telemetry), ..Filter::default() };
+        let subject = Filter { subject: Some(crate::event::Subject::gateway()), ..Filter::default() };
+        [Filter::default(), class, subject]
+    }
+
+    #[test]
+    fn a_search_for_recent_events_does_not_look_at_all_of_the_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let reader = with_times(dir.path(), (0..40_000).map(|n| if n < 39_990 { OLD + n } else { NEW + n }));
+        for filter in all_filters() {
+            let search = search(&reader, filter);
+            assert_eq!(search.places.len(), 10);
+            assert!(search.looked <= 3 * SETTLED, "{} looked at", search.looked);
+        }
+    }
+
+    #[test]
+    fn what_was_recorded_before_the_clock_was_set_back_is_found_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let new = |n: i64| (5_000..5_300).contains(&n) || n >= 39_990;
+        let reader = with_times(dir.path(), (0..40_000).map(|n| if new(n) { NEW + n } else { OLD + n }));
+        for filter in all_filters() {
+            assert_eq!(search(&reader, filter).places.len(), 310);
+        }
+    }
+
+    #[test]
+    fn a_clock_that_steps_by_less_than_is_allowed_hides_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let late = NEW - 3_000_000;
+        let reader = with_times(dir.path(), (0..10_000).map(|n| if n == 3 { NEW } else { late }));
+        let search = search(&reader, Filter::default());
+        assert_eq!((search.places.len(), search.looked), (1, 10_000));
+    }
+}

@@ -15,7 +15,7 @@ use super::apart::{self, Ended, Step};
 use super::progress::Unit;
 use super::received::{self, Input};
 use super::which::events;
-use super::{found, say};
+use super::{found, on_shelf, say};
 use crate::cli::exit::Exit;
 use crate::cli::interrupt::Interrupt;
 use crate::event::chain::ChainCheck;
@@ -29,6 +29,10 @@ pub(super) struct VerifyArgs {
     /// A topic may stand before each, as `mosquitto_sub -v` writes it
     #[arg(long, value_name = "FILE")]
     received: Option<PathBuf>,
+    /// Check the sealed segments in this archive, and that the journal here goes on where they end; the directory of
+    /// `journal.archive_dir`, one gate's in it or one journal's, or a copy
+    #[arg(long, value_name = "DIR", conflicts_with = "received")]
+    archive: Option<PathBuf>,
     /// With --received: this class begins at this number on purpose, e.g. telemetry=5000
     #[arg(long, value_name = "CLASS=NUMBER", requires = "received")]
     from: Vec<Start>,
@@ -41,6 +45,11 @@ impl VerifyArgs {
     /// Whether what is checked is not the journal here.
     pub(super) fn is_elsewhere(&self) -> bool {
         self.received.is_some()
+    }
+
+    /// Whether a journal here is looked at, if there is one.
+    pub(super) fn takes_what_is_there(&self) -> bool {
+        self.archive.is_some()
     }
 }
 
@@ -64,9 +73,16 @@ impl FromStr for Start {
 
 /// Checks what was asked for.
 pub(super) fn run(args: &VerifyArgs, dir: &Path, interrupt: &Interrupt) -> anyhow::Result<ExitCode> {
-    match &args.received {
-        Some(file) => received(args, file, interrupt),
-        None => journal(args, dir, interrupt),
+    match (&args.received, &args.archive) {
+        (Some(file), _) => received(args, file, interrupt),
+        (None, Some(shelf)) => {
+            let form = if args.json { on_shelf::Form::Json } else { on_shelf::Form::Words };
+            match on_shelf::run(shelf, on_shelf::journal_in(dir).as_deref(), form, interrupt)? {
+                Ok(code) => Ok(code),
+                Err(step) => broken_off(args, step, Unit::Bytes),
+            }
+        }
+        (None, None) => journal(args, dir, interrupt),
     }
 }
 

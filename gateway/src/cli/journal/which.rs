@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::str::FromStr;
 
 use clap::Args;
-use jiff::civil::{Date, DateTime};
+use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, Zoned};
 use segel_drivers::SealId;
@@ -91,8 +91,7 @@ impl FromStr for When {
         if let Ok(time) = text.parse::<Zoned>() {
             return Ok(Self(time.timestamp()));
         }
-        let civil = text.parse::<Date>().map(DateTime::from).or_else(|_| text.parse::<DateTime>());
-        if let Ok(civil) = civil {
+        if let Ok(civil) = text.parse::<DateTime>() {
             return civil.to_zoned(TimeZone::UTC).map(|time| Self(time.timestamp())).map_err(|_| fault());
         }
         let unit = text.chars().last().ok_or_else(fault)?;
