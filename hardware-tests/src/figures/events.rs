@@ -1,6 +1,7 @@
 //! Events as a gate records them, and journals filled with them.
 
 use std::{
+    collections::VecDeque,
     fs,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -15,8 +16,10 @@ use segel::{
 use segel_drivers::Epc;
 use serde_json::json;
 
-/// Events put in line before the first is waited for.
-const IN_LINE: usize = 1_024;
+/// Events recorded together when a journal is filled ...
+const TOGETHER: usize = 256;
+/// ... and so many of these groups in line before the first is waited for.
+const IN_LINE: usize = 4;
 /// One event in so many is an alarm.
 const ALARM_EVERY: u64 = 50;
 /// Events and bytes read at a time.
@@ -32,11 +35,18 @@ pub(super) fn source() -> anyhow::Result<Source> {
 pub(super) struct Events {
     clock: Clock,
     made: u64,
+    alarm_every: u64,
 }
 
 impl Events {
     pub(super) fn new() -> Self {
-        Self { clock: Clock::new(Duration::from_secs(86_400), None), made: 0 }
+        Self { clock: Clock::new(Duration::from_secs(86_400), None), made: 0, alarm_every: ALARM_EVERY }
+    }
+
+    /// The same with one alarm in so many events.
+    pub(super) fn with_an_alarm_in(mut self, events: u64) -> Self {
+        self.alarm_every = events;
+        self
     }
 
     /// The next tag.
@@ -72,7 +82,7 @@ impl Events {
 
     /// What comes by at a gate: tags, and now and then an alarm.
     pub(super) fn next(&mut self) -> anyhow::Result<Draft> {
-        if self.made.is_multiple_of(ALARM_EVERY) { self.alarm() } else { self.tag() }
+        if self.made.is_multiple_of(self.alarm_every) { self.alarm() } else { self.tag() }
     }
 }
 
@@ -93,35 +103,48 @@ pub(super) struct Filled {
 
 /// Fills a new journal in `dir`.
 pub(super) async fn fill(dir: &Path, events: usize) -> anyhow::Result<Filled> {
+    fill_with(dir, events, Events::new()).await
+}
+
+/// Records so many of these events in the journal in `dir`, new or not.
+pub(super) async fn fill_with(dir: &Path, events: usize, mut made: Events) -> anyhow::Result<Filled> {
     let (journal, _) = open(dir)?;
-    let mut made = Events::new();
     let begin = Instant::now();
+    let mut in_line = VecDeque::with_capacity(IN_LINE);
     let mut left = events;
     while left > 0 {
-        let mut tickets = Vec::with_capacity(IN_LINE);
-        for _ in 0..left.min(IN_LINE) {
-            tickets.push(journal.submit(Entry::new(made.next()?)).await?);
+        let group = (0..left.min(TOGETHER)).map(|_| Ok(Entry::new(made.next()?))).collect::<anyhow::Result<Vec<_>>>()?;
+        left -= group.len();
+        in_line.push_back(journal.submit_all(group).await?);
+        if in_line.len() == IN_LINE
+            && let Some(first) = in_line.pop_front()
+        {
+            first.await?;
         }
-        left -= tickets.len();
-        for ticket in tickets {
-            ticket.await?;
-        }
+    }
+    for ticket in in_line {
+        ticket.await?;
     }
     let took = begin.elapsed();
     journal.close().await?;
-    let bytes = fs::read_dir(dir)?.map(|entry| Ok(entry?.metadata()?.len())).sum::<std::io::Result<u64>>()?;
-    Ok(Filled { dir: dir.to_owned(), events, took, bytes })
+    Ok(Filled { dir: dir.to_owned(), events, took, bytes: size_of(dir)? })
 }
 
-/// Every document in the journal in `dir` with the topic it goes out under.
-pub(super) fn messages(dir: &Path) -> anyhow::Result<Vec<(String, bytes::Bytes)>> {
+/// Bytes of the files in this directory.
+pub(super) fn size_of(dir: &Path) -> std::io::Result<u64> {
+    fs::read_dir(dir)?.map(|entry| Ok(entry?.metadata()?.len())).sum()
+}
+
+/// The documents in the journal in `dir`, the most urgent class first and not more than so many, each with the topic it
+/// goes out under.
+pub(super) fn messages(dir: &Path, at_most: usize) -> anyhow::Result<Vec<(String, bytes::Bytes)>> {
     let reader = JournalReader::open(dir)?;
     let place = place(&source()?);
     let mut messages = Vec::new();
     for class in Class::ALL {
         let mut after = Seq::NONE;
-        loop {
-            let records = reader.after(*class, after, PAGE.0, PAGE.1)?;
+        while messages.len() < at_most {
+            let records = reader.after(*class, after, PAGE.0.min(at_most - messages.len()), PAGE.1)?;
             let Some(last) = records.last() else { break };
             after = last.seq;
             messages.extend(records.into_iter().map(|record| (event_topic(&place, &record.kind).as_str().to_owned(), record.doc.into())));

@@ -27,6 +27,11 @@ impl Samples {
         self.percentile(50)
     }
 
+    /// The longest.
+    pub(super) fn longest(&self) -> Duration {
+        self.percentile(100)
+    }
+
     pub(super) fn count(&self) -> usize {
         self.0.len()
     }
