@@ -47,6 +47,7 @@ pub(super) struct Ground<'a> {
     dir: PathBuf,
     filled: Filled,
     document_bytes: f64,
+    database_bytes: u64,
 }
 
 impl<'a> Ground<'a> {
@@ -63,9 +64,19 @@ impl<'a> Ground<'a> {
             filled = Some(events::fill_with(&dir, events, Events::new().with_an_alarm_in(ALARM_EVERY)).await?);
         }
         let filled = filled.context("both were filled")?;
-        let accounts = JournalReader::open(&filled.dir)?.accounts(&UPLINK)?;
+        let reader = JournalReader::open(&filled.dir)?;
+        let (accounts, sizes) = (reader.accounts(&UPLINK)?, reader.sizes()?);
         let (documents, bytes) = accounts.iter().fold((0, 0), |sum, account| (sum.0 + account.recorded, sum.1 + account.bytes));
-        Ok(Self { plan, size, rig, port, dir, filled, document_bytes: bytes as f64 / documents as f64 })
+        Ok(Self {
+            plan,
+            size,
+            rig,
+            port,
+            dir,
+            filled,
+            document_bytes: bytes as f64 / documents as f64,
+            database_bytes: sizes.database + sizes.log,
+        })
     }
 
     /// How it was filled.
@@ -76,6 +87,11 @@ impl<'a> Ground<'a> {
     /// Bytes of a document in it, on the average.
     pub(super) fn document_bytes(&self) -> f64 {
         self.document_bytes
+    }
+
+    /// Bytes of the database and its log, once it was filled.
+    pub(super) fn database_bytes(&self) -> u64 {
+        self.database_bytes
     }
 
     /// The full journal for this part: a copy where it is small.

@@ -10,6 +10,7 @@ mod link;
 mod mixed;
 mod outage;
 mod steady;
+mod stow;
 mod wear;
 
 use anyhow::Context;
@@ -58,12 +59,12 @@ pub(super) async fn run(plan: &Plan, size: Size, parts: &[Part], table: &mut Tab
 }
 
 fn filled(ground: &Ground<'_>) -> Vec<Row> {
-    let filled = ground.filled();
-    let (mb, each) = (filled.bytes as f64 / 1e6, filled.bytes as f64 / filled.events as f64);
+    let (filled, bytes) = (ground.filled(), ground.database_bytes());
+    let (mb, each) = (bytes as f64 / 1e6, bytes as f64 / filled.events as f64);
     let document = ground.document_bytes();
     vec![
         Row::new("filling it, 256 events in a transaction", per_second(rate(filled.events, filled.took))),
-        Row::new("size of its files", format!("{mb:.0} MB"))
+        Row::new("size of its database", format!("{mb:.0} MB"))
             .beside(format!("{each:.0} bytes for an event of {document:.0}"), each / document),
     ]
 }
