@@ -37,7 +37,7 @@ const TARGET: f64 = 1.3;
 pub(super) struct Bare(File);
 
 impl Bare {
-    fn new(path: &Path) -> std::io::Result<Self> {
+    pub(super) fn new(path: &Path) -> std::io::Result<Self> {
         Ok(Self(File::options().create(true).append(true).open(path)?))
     }
 

@@ -84,7 +84,11 @@ impl ThrownOut {
             return Ok("files in memory");
         }
         for entry in fs::read_dir(dir)? {
-            let file = File::open(entry?.path())?;
+            let entry = entry?;
+            if !entry.file_type()?.is_file() {
+                continue;
+            }
+            let file = File::open(entry.path())?;
             // Only what is on disk can be thrown out.
             file.sync_all()?;
             fadvise(&file, 0, None, Advice::DontNeed)?;

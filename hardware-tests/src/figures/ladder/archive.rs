@@ -42,22 +42,22 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// The rows of this part.
 pub(super) async fn run(ground: &Ground<'_>) -> anyhow::Result<Vec<Row>> {
-    let (dir, place) = (ground.journal("archive")?, ground.scratch("archive")?);
+    let (dir, place, scratch) = (ground.journal("archive")?, ground.scratch("archive")?, ground.scratch("alarms")?);
     forget_cursors(&dir)?;
     let (journal, _) = events::open(&dir)?;
     let (events, bytes) = deliver(&journal).await?;
-    let idle = Alarms::alone(&journal, Duration::from_millis(100 * ground.plan.of(IDLE) as u64)).await?;
+    let idle = Alarms::alone(&journal, &scratch, Duration::from_millis(100 * ground.plan.of(IDLE) as u64)).await?;
     let (before, rss_before) = (journal.reader()?.sizes()?, Resident::of(std::process::id())?.all);
     let meter = Meter::new(&dir)?;
     let begun = meter.read()?;
 
     let stop = CancellationToken::new();
     let watching = tokio::spawn(highest(stop.clone()));
-    let (alarms, start) = (Alarms::start(&journal), Instant::now());
+    let (alarms, start) = (Alarms::start(&journal, &scratch)?, Instant::now());
     stow::archive(&journal, &dir, &place).await?;
     let archived = start.elapsed();
     let while_archiving = alarms.stop().await?;
-    let (alarms, start) = (Alarms::start(&journal), Instant::now());
+    let (alarms, start) = (Alarms::start(&journal, &scratch)?, Instant::now());
     stow::compact(&journal, &dir, &place).await?;
     let compacted = start.elapsed();
     let while_compacting = alarms.stop().await?;

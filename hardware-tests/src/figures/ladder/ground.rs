@@ -120,11 +120,7 @@ impl<'a> Ground<'a> {
                 fs::remove_dir_all(old)?;
             }
         }
-        fs::create_dir(&to)?;
-        for file in fs::read_dir(self.dir.join(which))? {
-            let file = file?;
-            fs::copy(file.path(), to.join(file.file_name()))?;
-        }
+        copy(&self.dir.join(which), &to)?;
         // What was just copied must not be written back while something is timed.
         rustix::fs::sync();
         Ok(to)
@@ -139,6 +135,21 @@ impl<'a> Ground<'a> {
     pub(super) fn clear(self) -> anyhow::Result<()> {
         Ok(fs::remove_dir_all(&self.dir)?)
     }
+}
+
+/// Everything a gate keeps there.
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::create_dir(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let to = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &to)?;
+        } else {
+            fs::copy(entry.path(), to)?;
+        }
+    }
+    Ok(())
 }
 
 fn point(rig: &Rig, journal: &Path) -> anyhow::Result<()> {

@@ -13,12 +13,12 @@ use super::{
     super::{
         drain::{Customs, forget_cursors},
         events::{self, Events},
-        sample::{Samples, middle, per_second, rate},
+        sample::{middle, per_second, rate},
         table::Row,
     },
     ground::Ground,
     link::Link,
-    steady::{self, Alarms},
+    steady::{self, Alarms, Steady},
 };
 
 /// How often all take their turn.
@@ -34,10 +34,10 @@ pub(super) async fn run(ground: &Ground<'_>) -> anyhow::Result<Vec<Row>> {
     let (dir, scratch) = (ground.journal("mixed")?, ground.scratch("mixed")?);
     let customs = Customs::open(&scratch).await?;
     let mut rates: [Vec<f64>; 4] = Default::default();
-    let (mut idle, mut busy) = (Samples::default(), Samples::default());
+    let (mut idle, mut busy) = (Steady::default(), Steady::default());
     for _ in 0..ROUNDS {
         let (journal, _) = events::open(&dir)?;
-        idle.extend(Alarms::alone(&journal, long).await?);
+        idle.extend(Alarms::alone(&journal, &scratch, long).await?);
         rates[0].push(record(&journal, long).await?);
         journal.close().await?;
         rates[1].push(send(&dir, &customs, long).await?);
@@ -46,7 +46,7 @@ pub(super) async fn run(ground: &Ground<'_>) -> anyhow::Result<Vec<Row>> {
         let (journal, _) = events::open(&dir)?;
         let link = Link::start(&journal, customs.address())?;
         let (since, before) = link.first().await?;
-        let alarms = Alarms::start(&journal);
+        let alarms = Alarms::start(&journal, &scratch)?;
         rates[2].push(record(&journal, long).await?);
         let sent = usize::try_from(link.acked() - before)?;
         rates[3].push(rate(sent, since.elapsed()));
