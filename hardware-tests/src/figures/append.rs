@@ -51,12 +51,12 @@ impl Bare {
 
 /// The rows of this part.
 pub(super) async fn run(plan: &Plan) -> anyhow::Result<Vec<Row>> {
-    on(plan, &plan.dir.path().join("append"), &[64, 256]).await
+    on(plan, &plan.dir.path().join("append"), Events::new(), &[64, 256]).await
 }
 
-/// The same on the journal in this directory, whatever is in it, with groups of these sizes.
-pub(super) async fn on(plan: &Plan, dir: &Path, groups: &[usize]) -> anyhow::Result<Vec<Row>> {
-    let mut bench = Bench::open(dir, &plan.dir.path().join("bare"))?;
+/// The same on the journal in this directory, whatever is in it, with these events, in groups of these sizes.
+pub(super) async fn on(plan: &Plan, dir: &Path, events: Events, groups: &[usize]) -> anyhow::Result<Vec<Row>> {
+    let mut bench = Bench::open(dir, &plan.dir.path().join("bare"), events)?;
     let mut rows = bench.single(plan.of(SINGLE)).await?;
     for size in groups {
         rows.push(bench.grouped(*size, plan.of(GROUPED) / size).await?);
@@ -76,9 +76,9 @@ pub(super) struct Bench {
 
 impl Bench {
     /// The journal in `dir` is gone on with, the bare file begun or gone on with.
-    pub(super) fn open(dir: &Path, bare: &Path) -> anyhow::Result<Self> {
+    pub(super) fn open(dir: &Path, bare: &Path, events: Events) -> anyhow::Result<Self> {
         let (journal, opening) = events::open(dir)?;
-        Ok(Self { source: events::source()?, id: opening.journal, events: Events::new(), bare: Bare::new(bare)?, journal })
+        Ok(Self { source: events::source()?, id: opening.journal, events, bare: Bare::new(bare)?, journal })
     }
 
     /// The bytes the journal will write for this draft, but for the digits of its number.

@@ -22,6 +22,8 @@ const TOGETHER: usize = 256;
 const IN_LINE: usize = 4;
 /// One event in so many is an alarm.
 const ALARM_EVERY: u64 = 50;
+/// The same in a journal of ten million, a hundred thousand of which are alarms.
+const ALARM_EVERY_AT_A_PORT: u64 = 100;
 /// Events and bytes read at a time.
 const PAGE: (usize, usize) = (1_024, 4 << 20);
 
@@ -36,23 +38,38 @@ pub(super) struct Events {
     clock: Clock,
     made: u64,
     alarm_every: u64,
+    tags: Tags,
 }
+
+/// In which order the numbers of tags come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tags {
+    InARow,
+    /// All over their range, as lorries come: the index by subject is then written to everywhere.
+    Scattered,
+}
+
+/// An odd number far from every simple fraction of 2^64: times it, numbers in a row lie scattered and none comes twice.
+const SCATTER: u64 = 0x9E37_79B9_7F4A_7C15;
 
 impl Events {
     pub(super) fn new() -> Self {
-        Self { clock: Clock::new(Duration::from_secs(86_400), None), made: 0, alarm_every: ALARM_EVERY }
+        Self { clock: Clock::new(Duration::from_secs(86_400), None), made: 0, alarm_every: ALARM_EVERY, tags: Tags::InARow }
     }
 
-    /// The same with one alarm in so many events.
-    pub(super) fn with_an_alarm_in(mut self, events: u64) -> Self {
-        self.alarm_every = events;
-        self
+    /// As they come by at a port: tags in no order, one event in a hundred an alarm.
+    pub(super) fn of_a_port() -> Self {
+        Self { alarm_every: ALARM_EVERY_AT_A_PORT, tags: Tags::Scattered, ..Self::new() }
     }
 
     /// The next tag.
     pub(super) fn epc(&mut self) -> Epc {
         self.made += 1;
-        let number = self.made.to_be_bytes();
+        let number = match self.tags {
+            Tags::InARow => self.made,
+            Tags::Scattered => self.made.wrapping_mul(SCATTER),
+        };
+        let number = number.to_be_bytes();
         Epc::new(&[&[0xE2, 0x80, 0x69, 0x15][..], &number].concat()).expect("twelve bytes are an EPC")
     }
 

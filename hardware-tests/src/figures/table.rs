@@ -51,6 +51,12 @@ impl Row {
         self
     }
 
+    /// The same with a word behind the figure.
+    pub(super) fn noted(mut self, word: impl AsRef<str>) -> Self {
+        self.value = format!("{} {}", self.value, word.as_ref());
+        self
+    }
+
     /// The same with what was aimed at.
     pub(super) fn aims(mut self, target: impl Into<String>, verdict: impl Into<Verdict>) -> Self {
         (self.target, self.verdict) = (target.into(), verdict.into());

@@ -75,7 +75,7 @@ pub(super) async fn run(ground: &Ground<'_>) -> anyhow::Result<Vec<Row>> {
     anyhow::ensure!(free == 0, "{free} bytes of empty pages were not given back");
     let count = thousands(events as f64);
     let megabytes = |bytes: u64| format!("{:.0} MB", bytes as f64 / 1e6);
-    let bare = Row::new(format!("{count} delivered events to the archive, read back"), format!("{:.1} s", archived.as_secs_f64()));
+    let bare = Row::new(format!("{count} delivered events {}", stow::WAY), format!("{:.1} s", archived.as_secs_f64()));
     let events = usize::try_from(events)?;
     let mut rows = vec![
         bare.beside(format!("{:.1} s to copy the same bytes", copied.as_secs_f64()), archived.as_secs_f64() / copied.as_secs_f64()),

@@ -27,8 +27,6 @@ use super::{
     gate::Gate,
 };
 
-/// One event in so many is an alarm: a hundred thousand of ten million.
-const ALARM_EVERY: u64 = 100;
 /// Events in the other journal.
 const FEW: usize = 10;
 /// No telemetry is dropped, whatever is in the journal.
@@ -61,7 +59,7 @@ impl<'a> Ground<'a> {
         for (name, events) in [("few", FEW), ("full", size.0)] {
             let dir = dir.join(name);
             begin(plan, &mut rig, &dir).await?;
-            filled = Some(events::fill_with(&dir, events, Events::new().with_an_alarm_in(ALARM_EVERY)).await?);
+            filled = Some(events::fill_with(&dir, events, Events::of_a_port()).await?);
         }
         let filled = filled.context("both were filled")?;
         let reader = JournalReader::open(&filled.dir)?;

@@ -70,7 +70,7 @@ pub(super) async fn run(ground: &Ground<'_>) -> anyhow::Result<Vec<Row>> {
 
 /// Records readings as fast as the journal takes them; how many a second.
 async fn record(journal: &Journal, long: Duration) -> anyhow::Result<f64> {
-    let (mut events, mut in_flight, mut recorded) = (Events::new(), VecDeque::with_capacity(IN_FLIGHT), 0);
+    let (mut events, mut in_flight, mut recorded) = (Events::of_a_port(), VecDeque::with_capacity(IN_FLIGHT), 0);
     let begin = Instant::now();
     while begin.elapsed() < long {
         in_flight.push_back(journal.submit(Entry::new(events.tag()?)).await?);

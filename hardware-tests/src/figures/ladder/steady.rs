@@ -104,6 +104,8 @@ pub(super) fn rows(what: &str, busy: &Steady, idle: &Steady, longest: Option<Dur
     };
     let mut last = row(&format!("longest of {}", busy.alarms.count()), 100);
     if let Some(bound) = longest {
+        let (over, bare) = (busy.alarms.over(bound), busy.bare.over(bound));
+        last = last.noted(format!("({over} over {} ms, bare file {bare})", bound.as_millis()));
         last = last.aims(format!("never more than {} ms", bound.as_millis()), busy.alarms.longest() <= bound);
     }
     vec![row("p50", 50), row("p99", 99), last]

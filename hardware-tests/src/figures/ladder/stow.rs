@@ -17,6 +17,8 @@ use segel::{
 use serde_json::json;
 use tokio::{task::spawn_blocking, time::timeout};
 
+/// What is done, in the words of the table.
+pub(super) const WAY: &str = "written to segments and put away";
 /// Events in a segment.
 const SEGMENT: u64 = 50_000;
 /// Events and bytes read at a time.

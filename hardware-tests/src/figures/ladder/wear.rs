@@ -38,7 +38,7 @@ type Make = fn(&mut Events) -> anyhow::Result<Draft>;
 pub(super) async fn run(ground: &Ground<'_>) -> anyhow::Result<Vec<Row>> {
     let (dir, plan) = (ground.journal("wear")?, ground.plan);
     let meter = Meter::new(&dir)?;
-    let mut bench = Bench::open(&dir, &ground.scratch("wear")?.join("bare"))?;
+    let mut bench = Bench::open(&dir, &ground.scratch("wear")?.join("bare"), Events::of_a_port())?;
     let paced = arrivals(plan.of(PACED));
     let company = paced.iter().sum::<usize>() as f64 / paced.len() as f64;
     let alarm: Make = Events::alarm;
