@@ -137,6 +137,16 @@ words! {
         ClockStepped = "CLOCK_STEPPED",
         /// A damaged journal was set aside and a new one begun. Own extension.
         JournalSetAside = "JOURNAL_SET_ASIDE",
+        /// The journal could not be written for a while; recorded when it can be again. Own extension.
+        JournalRefused = "JOURNAL_REFUSED",
+        /// The journal's disk will be full soon. Own extension.
+        StorageLow = "STORAGE_LOW",
+        /// It is nearly full: telemetry is refused and counted. Own extension.
+        StorageScarce = "STORAGE_SCARCE",
+        /// It is read-only or does not answer. Own extension.
+        StorageFailed = "STORAGE_FAILED",
+        /// It has room again; the body says what was refused meanwhile. Own extension.
+        StorageRecovered = "STORAGE_RECOVERED",
         /// Events of this class were dropped: which, how many, and the digest of the last. Own extension.
         Gap = "GAP",
     }

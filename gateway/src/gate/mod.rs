@@ -35,12 +35,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     api::{Api, ApiError},
-    clock::{self, Clock},
+    clock::{self, Clock, Mark},
     config::Config,
     event::{Assurance, Class, ClockQuality, Draft, EventType, Source, Subject, document::Head},
     forward::upstream::Arrived,
     health::{self, Health},
-    ingest::{Ingest, Judge, Memory, Recalled},
+    ingest::{CLOCK_NOTE, Ingest, Judge, Memory, Recalled},
     journal::{Beginning, Entry, Filter, Journal, JournalConfig, JournalError, JournalReader, NOTES_MAX, Opening, Record},
     status::Board,
 };
@@ -111,12 +111,13 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GateErro
     let (journal, opening) = Journal::open(&config.gate.state_dir, journal_config(&config), source.clone())?;
     let reader = journal.reader()?;
     let clock = Clock::new(config.clock.holdover, newest_wall(&reader)?);
+    let mark = clock_mark(&reader)?;
     drop(reader);
     let memory = recall(&journal).await?;
 
     let (reports, reported) = mpsc::channel::<Report>(REPORTS_MAX);
     let judge = Judge::new(radios::thinning(&config), radios::known(&config), &memory, Heard::now());
-    let (ingest, ingest_view) = Ingest::new(reported, judge, clock.clone(), journal.clone());
+    let (ingest, ingest_view) = Ingest::new(reported, judge, clock.clone(), journal.clone(), mark);
     let board = Board::new(source.clone(), clock.clone(), &journal, ingest_view)?;
     let run_id = uuid::Uuid::new_v4().simple().to_string();
 
@@ -242,6 +243,12 @@ fn newest_wall(reader: &JournalReader) -> Result<Option<jiff::Timestamp>, Journa
         newest = newest.max(last.iter().filter(good).map(|record| record.wall).max());
     }
     Ok(newest)
+}
+
+/// Where an earlier run left the clocks; what cannot be read is as good as none.
+fn clock_mark(reader: &JournalReader) -> Result<Option<Mark>, JournalError> {
+    let note = reader.note(CLOCK_NOTE.0, CLOCK_NOTE.1)?;
+    Ok(note.and_then(|note| serde_json::from_slice(&note).ok()))
 }
 
 /// What earlier runs knew; rebuilt from the events where the notes of it are missing or of another form.

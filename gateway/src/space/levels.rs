@@ -8,12 +8,14 @@
 //!
 //! What must hold: each change is told once, and a value that trembles around a limit makes no second one: the way back
 //! needs a quarter more than the way in, and a forecast must have stayed good for some minutes. When the writer met a
-//! full disk although enough seemed free (a quota, blocks kept for root), that counts as scarce and is tried again after
-//! a while, each time later.
+//! full disk although enough seemed free (a quota, blocks kept for root), that counts as scarce until it writes again,
+//! and each time it happens anew the level stays for longer. Scarce ends only when the writer takes telemetry again.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use crate::journal::Room;
 
 /// The way back from a limit needs this part more than the limit.
 const BACK_PART: u64 = 4;
@@ -21,10 +23,10 @@ const BACK_PART: u64 = 4;
 const AHEAD_BACK: (u32, u32) = (3, 2);
 /// ... and when nothing was wrong for so long: two turns of the sudden window's half.
 const CALM: Duration = Duration::from_secs(300);
-/// After the writer found the disk full by itself it is let try again after this long, ...
-const AGAIN_FIRST: Duration = Duration::from_secs(30);
-/// ... each time twice as long, up to this.
-const AGAIN_CAP: Duration = Duration::from_secs(600);
+/// When the writer met a full disk by itself the level stays at least this long after it writes again, ...
+const HOLD_FIRST: Duration = Duration::from_secs(30);
+/// ... twice as long when it happens again within this, up to this.
+const HOLD_CAP: Duration = Duration::from_secs(600);
 /// Inodes: the journal needs three and the reserve one; below this nobody else can make files either.
 pub const INODES_LOW: u64 = 1_024;
 
@@ -55,15 +57,6 @@ pub enum Seen {
     ReadOnly,
     /// It does not answer, or with an error.
     Silent,
-}
-
-/// What the journal's writer met by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Writing {
-    /// It writes, or was told not to.
-    Well,
-    /// The disk was full under it although it had been told that there is room.
-    MetFull,
 }
 
 /// How much room there is.
@@ -120,21 +113,21 @@ pub struct Levels {
     /// Since when nothing has been wrong, while the level is still low.
     calm: Option<Duration>,
     met_full: Option<MetFull>,
+    asks: Room,
 }
 
+/// The writer met a full disk by itself.
 #[derive(Debug, Clone, Copy)]
 struct MetFull {
-    /// Whether the writer is being kept from trying.
-    holding: bool,
-    again_at: Duration,
-    pause: Duration,
+    until: Duration,
+    hold: Duration,
 }
 
 impl Levels {
     /// Levels that begin with plenty, so that the first look tells what is wrong.
     #[must_use]
     pub const fn new(limits: Limits) -> Self {
-        Self { limits, level: Level::Plenty, why: Why::Well, calm: None, met_full: None }
+        Self { limits, level: Level::Plenty, why: Why::Well, calm: None, met_full: None, asks: Room::Plenty }
     }
 
     /// The level now.
@@ -149,17 +142,27 @@ impl Levels {
         self.why
     }
 
-    /// What a look at `at` (monotonic) means; a change only when the level is another.
-    pub fn on_look(&mut self, at: Duration, seen: Seen, writing: Writing) -> Option<Change> {
+    /// What the journal is to be told.
+    #[must_use]
+    pub const fn asks(&self) -> Room {
+        self.asks
+    }
+
+    /// What a look at `at` (monotonic) means, while the journal's writer says it has this `room`; a change only when the
+    /// level is another.
+    pub fn on_look(&mut self, at: Duration, seen: Seen, room: Room) -> Option<Change> {
         let calm = self.calm.take();
         let (to, why) = match seen {
             Seen::ReadOnly => (Level::Failed, Why::ReadOnly),
             Seen::Silent => (Level::Failed, Why::Silent),
             Seen::Answer { free_bytes, free_inodes, ahead } => {
-                let full = self.is_met_full(at, writing);
+                let full = self.is_met_full(at, room);
                 let judged = self.judge(free_bytes, free_inodes, ahead);
+                self.asks = if judged.0 == Level::Scarce { Room::Scarce } else { Room::Plenty };
                 match judged {
                     (Level::Low | Level::Plenty, _) if full => (Level::Scarce, Why::MetFull),
+                    // It has only now been told, or is still making its reserve anew.
+                    (Level::Low | Level::Plenty, _) if self.level == Level::Scarce && room == Room::Scarce => (Level::Scarce, self.why),
                     (Level::Plenty, _) if self.level == Level::Low => self.calmly(at, calm),
                     _ => judged,
                 }
@@ -201,33 +204,23 @@ impl Levels {
         (Level::Plenty, Why::Well)
     }
 
-    fn is_met_full(&mut self, at: Duration, writing: Writing) -> bool {
-        match (&mut self.met_full, writing) {
-            (None, Writing::Well) => false,
-            (None, Writing::MetFull) => {
-                self.met_full = Some(MetFull { holding: true, again_at: at + AGAIN_FIRST, pause: AGAIN_FIRST });
-                true
-            }
-            (Some(met), _) if met.holding => {
-                if at < met.again_at {
-                    return true;
-                }
-                met.holding = false;
-                false
-            }
-            // It was let try again and the disk was still full.
-            (Some(met), Writing::MetFull) => {
-                let pause = (met.pause * 2).min(AGAIN_CAP);
-                *met = MetFull { holding: true, again_at: at + pause, pause };
-                true
-            }
-            (Some(met), Writing::Well) => {
-                if at.saturating_sub(met.again_at) > AGAIN_CAP {
-                    self.met_full = None;
-                }
-                false
-            }
+    /// Whether the writer refuses telemetry although it was told that there is room, or did a while ago.
+    fn is_met_full(&mut self, at: Duration, room: Room) -> bool {
+        let on_its_own = room == Room::Scarce && self.asks == Room::Plenty && (self.level != Level::Scarce || self.why == Why::MetFull);
+        if on_its_own {
+            let hold = match self.met_full {
+                None => HOLD_FIRST,
+                Some(before) if at > before.until => (before.hold * 2).min(HOLD_CAP),
+                Some(before) => before.hold,
+            };
+            self.met_full = Some(MetFull { until: at + hold, hold });
+            return true;
         }
+        let Some(met) = self.met_full else { return false };
+        if at.saturating_sub(met.until) > HOLD_CAP {
+            self.met_full = None;
+        }
+        at <= met.until
     }
 }
 
@@ -249,7 +242,7 @@ mod tests {
     }
 
     fn told(levels: &mut Levels, at: u64, seen: Seen) -> Option<(Level, Why)> {
-        levels.on_look(s(at), seen, Writing::Well).map(|change| (change.to, change.why))
+        levels.on_look(s(at), seen, levels.asks()).map(|change| (change.to, change.why))
     }
 
     #[test]
@@ -259,7 +252,7 @@ mod tests {
             [600, 511, 400, 65, 63, 10, 64, 79, 80, 511, 639].iter().zip(0..).map(|(mib, at)| told(&mut levels, at, free(*mib))).collect();
         let low = Some((Level::Low, Why::Bytes));
         let scarce = Some((Level::Scarce, Why::Bytes));
-        assert_eq!(steps, [None, low, None, None, scarce, None, None, None, low, None, None]);
+        assert_eq!(steps, [None, low, None, None, scarce, None, None, None, None, low, None]);
         assert_eq!(told(&mut levels, 20, free(640)), None, "not at once");
         assert_eq!(told(&mut levels, 319, free(640)), None);
         assert_eq!(told(&mut levels, 320, free(640)), Some((Level::Plenty, Why::Well)));
@@ -269,6 +262,7 @@ mod tests {
     fn space_that_is_back_all_at_once_ends_the_refusal_all_at_once() {
         let mut levels = Levels::new(LIMITS);
         assert_eq!(told(&mut levels, 0, free(1)), Some((Level::Scarce, Why::Bytes)));
+        assert_eq!(told(&mut levels, 5, free(10_000)), None, "the writer has not heard of it yet");
         assert_eq!(told(&mut levels, 5, free(10_000)), Some((Level::Plenty, Why::Well)));
     }
 
@@ -306,21 +300,35 @@ mod tests {
     }
 
     #[test]
-    fn a_write_that_meets_a_full_disk_is_tried_again_later_and_later() {
+    fn a_writer_that_meets_a_full_disk_again_and_again_is_told_less_and_less_often() {
         let mut levels = Levels::new(LIMITS);
-        let mut refused = Vec::new();
-        let mut full = true;
-        for at in (0..2_000).step_by(5) {
-            // The disk is full for the writer alone until the 1,000th second; it tries whenever it may.
-            let writing = if full && levels.level() != Level::Scarce && at < 1_000 { Writing::MetFull } else { Writing::Well };
-            if let Some(change) = levels.on_look(s(at), free(9_000), writing) {
-                refused.push((at, change.to));
-                full = change.to != Level::Scarce || at < 1_000;
+        let mut scarce = Vec::new();
+        for at in (0..1_300).step_by(5) {
+            // It meets a full disk, lets telemetry in again ten seconds later, and meets it again after ten.
+            let room = if at % 20 < 10 { Room::Scarce } else { Room::Plenty };
+            if let Some(change) = levels.on_look(s(at), free(9_000), room) {
+                scarce.push((at, change.to, change.why));
             }
+            assert_eq!(levels.asks(), Room::Plenty, "that there is room is all that can be told");
         }
-        let scarce: Vec<_> = refused.iter().filter(|(_, level)| *level == Level::Scarce).map(|(at, _)| *at).collect();
-        assert_eq!(scarce, [0, 35, 100, 225, 470, 955], "each time later");
-        assert_eq!(refused.last().unwrap().1, Level::Plenty, "{refused:?}");
+        assert_eq!(scarce, [(0, Level::Scarce, Why::MetFull)], "one alarm while it goes on");
+        let back: Vec<_> = (1_300..1_400).step_by(5).filter_map(|at| levels.on_look(s(at), free(9_000), Room::Plenty)).collect();
+        assert_eq!(back.iter().map(|change| change.to).collect::<Vec<_>>(), [Level::Plenty]);
+        assert!(levels.on_look(s(1_500), free(9_000), Room::Scarce).is_some());
+        let held = (1_505..3_000).step_by(5).position(|at| levels.on_look(s(at), free(9_000), Room::Plenty).is_some());
+        assert!(held.is_some_and(|looks| looks >= 12), "twice as long this time: {held:?}");
+    }
+
+    #[test]
+    fn scarce_ends_only_when_the_writer_takes_telemetry_again() {
+        let mut levels = Levels::new(LIMITS);
+        assert!(levels.on_look(s(0), free(1), Room::Plenty).is_some());
+        assert_eq!(levels.asks(), Room::Scarce);
+        assert_eq!(levels.on_look(s(5), free(9_000), Room::Scarce), None);
+        assert_eq!(levels.asks(), Room::Plenty, "it is told");
+        assert_eq!(levels.on_look(s(10), free(9_000), Room::Scarce), None, "it is making its reserve");
+        let over = levels.on_look(s(15), free(9_000), Room::Plenty);
+        assert_eq!(over, Some(Change { from: Level::Scarce, to: Level::Plenty, why: Why::Well }));
     }
 
     proptest! {
@@ -344,8 +352,10 @@ mod tests {
             let mut levels = Levels::new(LIMITS);
             for (mib, at) in looks.iter().zip(0..) {
                 told(&mut levels, at * 5, free(*mib));
-                prop_assert!(*mib >= 64 || levels.level() == Level::Scarce);
-                prop_assert!(*mib < 80 || levels.level() != Level::Scarce);
+                prop_assert!(*mib >= 64 || levels.asks() == Room::Scarce);
+                prop_assert!(*mib < 80 || levels.asks() == Room::Plenty);
+                told(&mut levels, at * 5, free(*mib));
+                prop_assert_eq!(levels.asks() == Room::Scarce, levels.level() == Level::Scarce);
             }
         }
     }
