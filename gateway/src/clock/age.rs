@@ -49,7 +49,7 @@ pub struct Age {
 
 /// The age of something stamped `then`, as of `now`; `floor_s` is how long ago anything of another boot was at least.
 #[must_use]
-pub fn age(then: &Stamp, now: &Stamp, floor_s: u64) -> Age {
+pub(super) fn age(then: &Stamp, now: &Stamp, floor_s: u64) -> Age {
     if then.boot == now.boot {
         let seconds = now.monotonic_ms.saturating_sub(then.monotonic_ms) / 1_000;
         return Age { seconds, basis: AgeBasis::Monotonic };

@@ -95,6 +95,15 @@ pub struct JournalSettings {
     /// `reserve_mib`: room kept for alarms and receipts on a full disk, in bytes; 0 keeps none.
     #[serde(rename = "reserve_mib", deserialize_with = "mib")]
     pub reserve_bytes: u64,
+    /// `space_warn_h`: space is low when telemetry would be refused sooner than this by the forecast.
+    #[serde(rename = "space_warn_h", deserialize_with = "hours")]
+    pub space_warn_ahead: Duration,
+    /// `space_warn_mib`: space is low below this, in bytes.
+    #[serde(rename = "space_warn_mib", deserialize_with = "mib")]
+    pub space_warn_bytes: u64,
+    /// `space_scarce_mib`: telemetry is refused below this, in bytes.
+    #[serde(rename = "space_scarce_mib", deserialize_with = "mib")]
+    pub space_scarce_bytes: u64,
 }
 
 /// `[thinning]`: which repeats of a radio are worth an event.

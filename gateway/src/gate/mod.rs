@@ -42,6 +42,7 @@ use crate::{
     health::{self, Health},
     ingest::{CLOCK_NOTE, Ingest, Judge, Memory, Recalled},
     journal::{Beginning, Entry, Filter, Journal, JournalConfig, JournalError, JournalReader, NOTES_MAX, Opening, Record},
+    space::{Limits, SpaceStanding, SpaceWatch},
     status::Board,
 };
 
@@ -119,6 +120,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GateErro
     let judge = Judge::new(radios::thinning(&config), radios::known(&config), &memory, Heard::now());
     let (ingest, ingest_view) = Ingest::new(reported, judge, clock.clone(), journal.clone(), mark);
     let board = Board::new(source.clone(), clock.clone(), &journal, ingest_view)?;
+    let (space, space_view, noticing) = watch_space(&config, &journal, &clock)?;
     let run_id = uuid::Uuid::new_v4().simple().to_string();
 
     let stop_radios = CancellationToken::new();
@@ -126,7 +128,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GateErro
     let stop_health = CancellationToken::new();
     let broker = Arc::new(OnceLock::new());
     let link = upstream::uplink(&config, &source, &journal, &clock, &run_id)?;
-    let board = board.with_uplink(link.as_ref().map(|link| link.standing.clone())).with_broker(Arc::clone(&broker));
+    let board =
+        board.with_space(space_view.clone()).with_uplink(link.as_ref().map(|link| link.standing.clone())).with_broker(Arc::clone(&broker));
     let board = Arc::new(Mutex::new(board));
     let api = Api::bind(&config.gate.runtime_dir, Arc::clone(&board))?;
 
@@ -140,7 +143,9 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GateErro
     };
     let monitors = monitors::start(&config, &source, &journal, &broker, &stop_rest).await?;
     parts.spawn(api.run(stop_rest.clone()));
-    let health = tokio::spawn(Health::new(board, Arc::clone(&broker), &source, run_id).run(stop_health.clone()));
+    let health = tokio::spawn(Health::new(board, Arc::clone(&broker), &source, run_id, space_view).run(stop_health.clone()));
+    parts.spawn(space.run(stop_rest.clone()));
+    parts.spawn(noticing);
     parts.spawn(watch_synchronisation(clock.clone(), stop_rest.clone()));
     health::tell(&[NotifyState::Ready]);
     tracing::info!(journal = %opening.journal, readers = config.readers.len(), seals = config.seals.len(), "the gate is open");
@@ -232,6 +237,19 @@ fn journal_config(config: &Config) -> JournalConfig {
         receipt_quota_bytes: config.journal.receipt_quota_bytes,
         reserve_bytes: config.journal.reserve_bytes,
     }
+}
+
+/// The watch on the journal's disk, what it shows, and the task that records what it finds.
+fn watch_space(
+    config: &Config,
+    journal: &Journal,
+    clock: &Clock,
+) -> Result<(SpaceWatch, watch::Receiver<SpaceStanding>, impl Future<Output = ()> + Send + 'static), GateError> {
+    let settings = &config.journal;
+    let limits =
+        Limits { warn_bytes: settings.space_warn_bytes, scarce_bytes: settings.space_scarce_bytes, warn_ahead: settings.space_warn_ahead };
+    let fault = |fault: std::io::Error| GateError::Configuration(format!("no thread to watch the disk can be had: {fault}"));
+    SpaceWatch::new(config.gate.state_dir.clone(), journal, clock.clone(), limits).map_err(fault)
 }
 
 /// The newest wall time on record that was any good: the clock may not be trusted below it.

@@ -119,7 +119,12 @@ impl Recording {
     }
 }
 
-async fn record(journal: &Journal, unit: Unit, fault: JournalError, waiting: &mut impl FnMut(&JournalError)) -> Result<Ended, JournalError> {
+async fn record(
+    journal: &Journal,
+    unit: Unit,
+    fault: JournalError,
+    waiting: &mut impl FnMut(&JournalError),
+) -> Result<Ended, JournalError> {
     let (mut fault, mut pause) = (fault, RETRY_FIRST);
     // The first try costs no pause: the fault may be over.
     loop {

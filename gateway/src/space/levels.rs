@@ -73,6 +73,17 @@ pub enum Level {
     Failed,
 }
 
+impl std::fmt::Display for Level {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Plenty => "plenty",
+            Self::Low => "low",
+            Self::Scarce => "scarce",
+            Self::Failed => "failed",
+        })
+    }
+}
+
 /// Why it is so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

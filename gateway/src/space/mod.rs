@@ -20,4 +20,6 @@ pub mod refusal;
 pub mod timely;
 mod watch;
 
+pub(crate) use levels::INODES_LOW;
+pub(crate) use watch::{ANSWER, LOOK};
 pub use watch::{Limits, SpaceStanding, SpaceWatch};

@@ -14,19 +14,19 @@ const WAITING_MAX: usize = 64;
 
 /// Where events are handed in.
 #[derive(Debug, Clone)]
-pub struct Notices {
+pub(super) struct Notices {
     line: mpsc::Sender<Entry>,
 }
 
 impl Notices {
     /// Where to hand in, and the task that records until nobody can hand in any more, or the journal has ended.
-    pub fn new(journal: Journal) -> (Self, impl Future<Output = ()> + Send + 'static) {
+    pub(super) fn new(journal: Journal) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (line, waiting) = mpsc::channel(WAITING_MAX);
         (Self { line }, record(journal, waiting))
     }
 
     /// Hands one in; never waits. One too many is lost, and that is said.
-    pub fn hand_in(&self, entry: Entry) {
+    pub(super) fn hand_in(&self, entry: Entry) {
         let kind = entry.draft.kind;
         if self.line.try_send(entry).is_err() {
             tracing::error!(kind = kind.as_str(), "the journal has not taken anything for too long: this event is lost to the record");

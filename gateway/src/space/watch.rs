@@ -1,18 +1,15 @@
 //! The task that watches the disk of the state directory: asks, judges, tells, records.
 
-use std::{
-    io,
-    path::PathBuf,
-    time::Duration,
-};
+use std::{io, path::PathBuf, time::Duration};
 
 use serde::Serialize;
 use tokio::{
     sync::watch,
-    time::{Instant, MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
 
+pub use super::levels::Limits;
 use super::{
     disk::{Access, Disk},
     forecast::Forecast,
@@ -21,7 +18,6 @@ use super::{
     refusal::{Outage, Refusal},
     timely::Timely,
 };
-pub use super::levels::Limits;
 use crate::{
     clock::{Clock, Reading},
     event::{Assurance, Class, Draft, EventType, Stamp, Subject},
@@ -136,8 +132,7 @@ impl SpaceWatch {
     ) -> io::Result<(Self, watch::Receiver<SpaceStanding>, impl Future<Output = ()> + Send + 'static)> {
         let asked = dir.clone();
         let disk = Timely::new("space", move || Disk::look(&asked))?;
-        let first =
-            SpaceStanding { level: Level::Plenty, why: Why::Well, disk: None, scarce_in: None, full_in: None, refusing: None };
+        let first = SpaceStanding { level: Level::Plenty, why: Why::Well, disk: None, scarce_in: None, full_in: None, refusing: None };
         let (standing, view) = watch::channel(first);
         let (notices, recording) = Notices::new(journal.clone());
         let journal_view = journal.standing();
@@ -165,14 +160,15 @@ impl SpaceWatch {
     pub async fn run(mut self, stop: CancellationToken) {
         let mut tick = interval(LOOK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut journal = self.journal.standing();
         loop {
-            let known = of_note(&self.journal_view.borrow_and_update());
-            let journal_view = &mut self.journal_view;
+            let known = of_note(&journal.borrow_and_update());
             tokio::select! {
-                _ = tick.tick() => self.on_look().await,
-                Ok(_) = journal_view.wait_for(|standing| of_note(standing) != known) => self.on_look().await,
+                _ = tick.tick() => {}
+                true = changed(&mut journal, known) => {}
                 () = stop.cancelled() => return,
             }
+            self.on_look().await;
         }
     }
 
@@ -252,7 +248,9 @@ impl SpaceWatch {
         let free_bytes = disk.map(|disk| disk.free_bytes);
         match change.to {
             Level::Plenty => tracing::info!(free_bytes, "the journal's disk has enough room again"),
-            Level::Low if change.from == Level::Plenty => tracing::warn!(free_bytes, because = ?change.why, dir = %self.dir.display(), means),
+            Level::Low if change.from == Level::Plenty => {
+                tracing::warn!(free_bytes, because = ?change.why, dir = %self.dir.display(), means)
+            }
             Level::Low => tracing::info!(free_bytes, means),
             Level::Scarce | Level::Failed => tracing::error!(free_bytes, because = ?change.why, dir = %self.dir.display(), means),
         }
@@ -291,6 +289,11 @@ fn of_note(standing: &JournalStanding) -> (Room, bool) {
     (standing.room, standing.refusing.is_some())
 }
 
+/// Resolves when something of note is not as it was known; false when the journal has ended.
+async fn changed(journal: &mut watch::Receiver<JournalStanding>, known: (Room, bool)) -> bool {
+    journal.wait_for(|standing| of_note(standing) != known).await.is_ok()
+}
+
 fn refused(standing: &JournalStanding) -> u64 {
     standing.refused[Class::Telemetry as usize]
 }
@@ -299,18 +302,24 @@ fn means(change: Change) -> &'static str {
     match (change.to, change.why) {
         (Level::Plenty, _) => "Everything is recorded.",
         (Level::Low, _) if change.from != Level::Plenty => "Everything is recorded again; the disk is still low on space.",
-        (Level::Low, Why::Forecast) => "The disk of the journal is filling up; telemetry will be refused when it is. Free space or find what grows.",
+        (Level::Low, Why::Forecast) => {
+            "The disk of the journal is filling up; telemetry will be refused when it is. Free space or find what grows."
+        }
         (Level::Low, Why::Inodes) => "The disk of the journal is nearly out of inodes: too many small files. Delete some.",
         (Level::Low, _) => "The disk of the journal is low on space; telemetry will be refused when it runs out. Free space.",
         (Level::Scarce, Why::MetFull) => {
             "A write found the disk full although space seemed free (a quota, or blocks kept for root): telemetry is refused and counted; \
              alarms and receipts are recorded."
         }
-        (Level::Scarce, _) => "The disk of the journal is nearly full: telemetry is refused and counted; alarms and receipts are recorded. Free space.",
+        (Level::Scarce, _) => {
+            "The disk of the journal is nearly full: telemetry is refused and counted; alarms and receipts are recorded. Free space."
+        }
         (Level::Failed, Why::ReadOnly) => {
             "The file system of the journal is read-only: nothing is recorded. Look into dmesg, stop the gate, check the file system, mount it \
              for writing, start the gate."
         }
-        (Level::Failed, _) => "The file system of the journal does not answer: nothing is recorded. Look into dmesg; the disk may be broken.",
+        (Level::Failed, _) => {
+            "The file system of the journal does not answer: nothing is recorded. Look into dmesg; the disk may be broken."
+        }
     }
 }
