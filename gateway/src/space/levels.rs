@@ -167,8 +167,9 @@ impl Levels {
             Seen::ReadOnly => (Level::Failed, Why::ReadOnly),
             Seen::Silent => (Level::Failed, Why::Silent),
             Seen::Answer { free_bytes, free_inodes, ahead } => {
-                let full = self.is_met_full(at, room);
                 let judged = self.judge(free_bytes, free_inodes, ahead);
+                // A writer that meets a full disk where everybody sees a full disk is no riddle.
+                let full = judged.0 != Level::Scarce && self.is_met_full(at, room);
                 self.asks = if judged.0 == Level::Scarce { Room::Scarce } else { Room::Plenty };
                 match judged {
                     (Level::Low | Level::Plenty, _) if full => (Level::Scarce, Why::MetFull),
@@ -328,6 +329,15 @@ mod tests {
         assert!(levels.on_look(s(1_500), free(9_000), Room::Scarce).is_some());
         let held = (1_505..3_000).step_by(5).position(|at| levels.on_look(s(at), free(9_000), Room::Plenty).is_some());
         assert!(held.is_some_and(|looks| looks >= 12), "twice as long this time: {held:?}");
+    }
+
+    #[test]
+    fn a_writer_that_finds_the_disk_full_before_the_watch_does_is_no_riddle() {
+        let mut levels = Levels::new(LIMITS);
+        let change = levels.on_look(s(0), free(0), Room::Scarce);
+        assert_eq!(change, Some(Change { from: Level::Plenty, to: Level::Scarce, why: Why::Bytes }));
+        assert_eq!(levels.on_look(s(5), free(9_000), Room::Scarce), None, "it has not taken telemetry again");
+        assert!(levels.on_look(s(10), free(9_000), Room::Plenty).is_some(), "and is not held longer than that");
     }
 
     #[test]

@@ -251,8 +251,10 @@ impl SpaceWatch {
             Level::Low if change.from == Level::Plenty => {
                 tracing::warn!(free_bytes, because = ?change.why, dir = %self.dir.display(), means)
             }
-            Level::Low => tracing::info!(free_bytes, means),
-            Level::Scarce | Level::Failed => tracing::error!(free_bytes, because = ?change.why, dir = %self.dir.display(), means),
+            Level::Low => tracing::info!(free_bytes, "{means}"),
+            Level::Scarce | Level::Failed => {
+                tracing::error!(free_bytes, because = ?change.why, dir = %self.dir.display(), "{means}");
+            }
         }
         let hours = |time: Duration| time.as_secs() / 3_600;
         let body = Body {
