@@ -81,7 +81,8 @@ impl SmallDisk {
     /// # Errors
     /// When this user or this machine may not mount.
     pub fn mount(at: &std::path::Path, mib: u32) -> anyhow::Result<Self> {
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={mib}m"), "tmpfs"]).arg(at).stderr(Stdio::null()).status()?;
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={mib}m"), "tmpfs"]).arg(at).stderr(Stdio::null()).status()?;
         anyhow::ensure!(mounted.success(), "no file system could be mounted at {}", at.display());
         Ok(Self { at: at.to_owned() })
     }

@@ -134,7 +134,8 @@ async fn a_full_disk_refuses_telemetry_keeps_alarms_and_ends_by_itself() -> anyh
     anyhow::ensure!(status.journal_refuses.is_none() && status.books.imbalance.is_none(), "{status:?}");
 
     ballast.throw_away()?;
-    let well = |status: &Status| status.storage.level == Level::Plenty && status.storage.reserve == "held" && !status.storage.telemetry_refused;
+    let well =
+        |status: &Status| status.storage.level == Level::Plenty && status.storage.reserve == "held" && !status.storage.telemetry_refused;
     let status = recovers(&mut rig, well).await?;
     customs.until(PATIENCE, |seen| !events(seen, "storage-recovered").is_empty()).await?;
     rig.tag_passes(TAGS + 1).await?;

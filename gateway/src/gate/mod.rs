@@ -186,7 +186,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GateErro
         ended("the monitors' broker", monitors).await;
     }
     if timeout(PART_DEADLINE, parts.join_all()).await.is_err() {
-        tracing::warn!("the local API did not end in time");
+        tracing::warn!("the local API or the watch on the disk did not end in time");
     }
     journal.close().await?;
     tracing::info!("the gate is closed");

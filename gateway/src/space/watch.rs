@@ -242,14 +242,16 @@ impl SpaceWatch {
             None
         };
         if change.to != Level::Plenty && self.trouble.is_none() {
-            self.trouble = Some(Trouble { from: now, refused_before: self.refused });
+            // What was refused until now is either told above, or began since the last look.
+            let refused_before = if over.is_some() { refused } else { self.refused };
+            self.trouble = Some(Trouble { from: now, refused_before });
         }
         let means = means(change);
         let free_bytes = disk.map(|disk| disk.free_bytes);
         match change.to {
             Level::Plenty => tracing::info!(free_bytes, "the journal's disk has enough room again"),
             Level::Low if change.from == Level::Plenty => {
-                tracing::warn!(free_bytes, because = ?change.why, dir = %self.dir.display(), means)
+                tracing::warn!(free_bytes, because = ?change.why, dir = %self.dir.display(), "{means}");
             }
             Level::Low => tracing::info!(free_bytes, "{means}"),
             Level::Scarce | Level::Failed => {
