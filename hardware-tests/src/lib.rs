@@ -8,3 +8,4 @@ pub mod ledger;
 pub mod mosquitto;
 pub mod peers;
 pub mod rig;
+pub mod witness;
