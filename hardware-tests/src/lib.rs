@@ -4,7 +4,9 @@
 //! Nothing inside the gate is replaced. What a test needs from outside (mosquitto, a Python client) is looked for by
 //! [`peers`], which says so when it is missing.
 
+pub mod cutfs;
 pub mod ledger;
+pub mod length;
 pub mod mosquitto;
 pub mod peers;
 pub mod rig;

@@ -21,6 +21,8 @@ pub enum Peer {
     MosquittoPub,
     /// Python with `paho-mqtt`; `SEGEL_PYTHON` names the interpreter.
     Paho,
+    /// The kernel's interface for file systems in a process, and the right to mount one.
+    Fuse,
 }
 
 impl Peer {
@@ -30,6 +32,9 @@ impl Peer {
         match self {
             Self::Mosquitto => "install Debian's package mosquitto",
             Self::MosquittoSub | Self::MosquittoPub => "install Debian's package mosquitto-clients",
+            Self::Fuse => {
+                "load the kernel module fuse, give access to /dev/fuse, and run as root (or install fuse3, whose fusermount mounts for others)"
+            }
             Self::Paho => "install paho-mqtt for python3 (pip), or name an interpreter that has it in SEGEL_PYTHON",
         }
     }
@@ -41,6 +46,7 @@ impl Peer {
             Self::Mosquitto => ["mosquitto", "/usr/sbin/mosquitto"].into_iter().find_map(|name| runs(name, &["-h"])),
             Self::MosquittoSub => runs("mosquitto_sub", &["--help"]),
             Self::MosquittoPub => runs("mosquitto_pub", &["--help"]),
+            Self::Fuse => crate::cutfs::CutFs::mount(&crate::cutfs::Image::default()).ok().map(|_| PathBuf::from("/dev/fuse")),
             Self::Paho => runs(&std::env::var("SEGEL_PYTHON").unwrap_or_else(|_| "python3".to_owned()), &["-c", "import paho.mqtt.client"]),
         }
     }

@@ -3,6 +3,7 @@
 //! It says what it tries and what was acknowledged, each at the moment it happens: see
 //! [`segel_hardware_tests::witness::Said`]. Everything it decides comes from the seed.
 
+mod plain;
 mod work;
 
 use std::path::PathBuf;
@@ -30,6 +31,8 @@ pub(crate) struct Wanted {
 enum What {
     /// Random work until it is done or dies.
     Work(work::Order),
+    /// No journal at all: a plain SQLite database, for the control experiment.
+    Plain(plain::Order),
 }
 
 /// Does it.
@@ -40,6 +43,7 @@ pub(crate) async fn run(wanted: Wanted) -> anyhow::Result<()> {
     let place = Place { dir: wanted.dir, quota: wanted.quota };
     match wanted.what {
         What::Work(order) => work::run(&place, &order).await,
+        What::Plain(order) => plain::run(&place.dir, &order),
     }
 }
 

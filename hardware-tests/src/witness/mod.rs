@@ -11,6 +11,7 @@
 //!
 //! An event that was tried and not acknowledged may be there or not: both are honest.
 
+mod life;
 mod said;
 
 use std::{
@@ -27,7 +28,10 @@ use segel::{
 };
 use uuid::Uuid;
 
-pub use self::said::Said;
+pub use self::{
+    life::{Ended, Life},
+    said::Said,
+};
 
 /// The outlets of the journal under test.
 pub const OUTLETS: [Outlet; 2] = [Outlet::named("broker"), Outlet::named("uplink")];

@@ -1,0 +1,213 @@
+//! The power goes while the journal works, again and again: what was acknowledged is there, in order and chained, and
+//! the next start is clean.
+//!
+//! ```text
+//!   journal-under-test ──► cutfs ──(power goes at a random request)──► what a disk may hold
+//!          ▲  │                                                            │
+//!          │  └── "recorded ..." ──► witness ◄── opened, verified, compared ┤
+//!          └────────────────── the next life begins on it ◄────────────────┘
+//! ```
+//!
+//! Fifty cuts, with `SEGEL_NIGHTLY=1` five hundred; `SEGEL_SEED` repeats one order of things. The control experiment
+//! shows that the same cuts catch a writer that syncs less than it promises.
+
+use std::{
+    collections::BTreeMap,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use libtest_mimic::Arguments;
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use segel_hardware_tests::{
+    cutfs::{Cut, CutFs, Image, Names, Trigger},
+    length::{Length, seed},
+    peers::{Peer, on_runtime, trial},
+    witness::{Found, Life, Said, Witness},
+};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_journal-under-test");
+/// Power cuts in CI and nightly.
+const CUTS: Length = Length { ci: 50, nightly: 500 };
+/// Most cuts after one another on one journal: it grows with each.
+const CHAIN: usize = 12;
+/// Bytes of telemetry before the oldest is dropped: some hundred events, so that every life drops some.
+const QUOTA: u64 = 60_000;
+/// A life that is not cut by its own doing is cut by the clock.
+const LIFE: std::ops::Range<u64> = 20..600;
+/// Events of one life are numbered from a number no earlier life reached.
+const NUMBERS: u64 = 1_000_000;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let trials = vec![
+        trial("nothing_acknowledged_is_lost_whenever_the_power_goes_and_whatever_the_disk_kept", &[Peer::Fuse], || on_runtime(cuts())),
+        trial("the_same_cuts_catch_a_writer_that_syncs_less_than_it_promises", &[Peer::Fuse], || on_runtime(control())),
+    ];
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// Where in a life the power goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Moment {
+    /// While the journal is being opened, or soon after.
+    Opening,
+    /// At some request.
+    Working,
+    /// At a request about the log.
+    Log,
+    /// At a request about the database file: a checkpoint, mostly.
+    Database,
+    /// At a request about the mark of the highest numbers.
+    Mark,
+    /// Whenever the clock says.
+    Clock,
+}
+
+impl Moment {
+    fn any(chance: &mut StdRng) -> Self {
+        [Self::Opening, Self::Opening, Self::Working, Self::Working, Self::Log, Self::Database, Self::Mark, Self::Clock]
+            [chance.random_range(0..8)]
+    }
+
+    fn trigger(self, chance: &mut StdRng) -> Option<Trigger> {
+        let (names, most) = match self {
+            Self::Opening => (Names::Any, 25),
+            Self::Working => (Names::Any, 1_500),
+            Self::Log => (Names::EndingIn("-wal"), 300),
+            Self::Database => (Names::EndingIn("journal.db"), 60),
+            Self::Mark => (Names::Containing("mark"), 6),
+            Self::Clock => return None,
+        };
+        Some(Trigger { after: chance.random_range(1..=most), names })
+    }
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    modes: BTreeMap<Cut, usize>,
+    moments: BTreeMap<Moment, usize>,
+    /// Cuts after which there was something to keep.
+    with_promises: usize,
+    in_opening: usize,
+    found: Found,
+}
+
+async fn cuts() -> anyhow::Result<()> {
+    let seed = seed();
+    let wanted = CUTS.now();
+    eprintln!("{wanted} power cuts: SEGEL_SEED={seed}");
+    let mut chance = StdRng::seed_from_u64(seed);
+    let mut tally = Tally::default();
+    let began = Instant::now();
+    while tally.modes.values().sum::<usize>() < wanted {
+        let length = chance.random_range(1..=CHAIN).min(wanted - tally.modes.values().sum::<usize>());
+        chain(length, &mut chance, &mut tally).await.with_context(|| format!("SEGEL_SEED={seed}, after {tally:?}"))?;
+    }
+    let Found { held, gone, acknowledged, surplus } = tally.found;
+    eprintln!(
+        "{wanted} cuts in {} s by what was kept {:?} and by moment {:?}, {} while opening, {} with promises to keep; \
+         {acknowledged} acknowledged events looked for and found ({held} held, {gone} accounted for), {surplus} found besides",
+        began.elapsed().as_secs(),
+        tally.modes,
+        tally.moments,
+        tally.in_opening,
+        tally.with_promises
+    );
+    anyhow::ensure!(tally.with_promises * 2 > wanted, "too many cuts had nothing to lose: {tally:?}");
+    anyhow::ensure!(tally.in_opening > 0, "no cut came while the journal was being opened");
+    anyhow::ensure!(Cut::ALL.iter().all(|how| tally.modes.contains_key(how)), "not every kind of cut was made");
+    Ok(())
+}
+
+/// Cuts after one another on one journal.
+async fn chain(length: usize, chance: &mut StdRng, tally: &mut Tally) -> anyhow::Result<()> {
+    let mut image = Image::default();
+    let mut witness = Witness::default();
+    for number in 0..length {
+        let (how, moment) = (Cut::ALL[chance.random_range(0..Cut::ALL.len())], Moment::any(chance));
+        let order = ["work".to_owned(), format!("--seed={}", chance.random::<u64>()), format!("--from={}", number as u64 * NUMBERS)];
+        let fs = CutFs::mount(&image)?;
+        if let Some(trigger) = moment.trigger(chance) {
+            fs.arm(trigger);
+        }
+        let life = Life::begin(PROGRAM, fs.path(), QUOTA, &order)?;
+        // Whether the trigger or the clock was first does not matter.
+        let _ = fs.wait_for_dark(Duration::from_millis(chance.random_range(LIFE)));
+        image = fs.cut(how, chance);
+        let ended = life.kill(&mut witness)?;
+        drop(fs);
+
+        *tally.modes.entry(how).or_default() += 1;
+        *tally.moments.entry(moment).or_default() += 1;
+        tally.with_promises += usize::from(!witness.is_empty());
+        let last = ended.said.iter().rev().find(|said| matches!(said, Said::Opened(..) | Said::Doing(_)));
+        tally.in_opening += usize::from(last.is_none_or(|said| *said == Said::Doing("opening".to_owned())));
+
+        let dir = tempfile::tempdir()?;
+        image.lay(dir.path())?;
+        let mut judge = witness.clone();
+        let context = || format!("cut {number} of a chain, {moment:?}, kept {how}; {}", keep(&image));
+        let found = judge.check(dir.path(), QUOTA).await.with_context(context)?;
+        tally.found.held += found.held;
+        tally.found.gone += found.gone;
+        tally.found.acknowledged += found.acknowledged;
+        tally.found.surplus += found.surplus;
+        // The next life begins on what the cut left, or on what the check made of it.
+        if chance.random_bool(0.5) {
+            (witness, image) = (judge, Image::of(dir.path())?);
+        }
+    }
+    Ok(())
+}
+
+/// Keeps what a cut left for whoever looks into it; says where.
+fn keep(image: &Image) -> String {
+    let kept = tempfile::Builder::new().prefix("segel-power-cut-").tempdir().map(tempfile::TempDir::keep);
+    match kept.and_then(|dir| image.lay(&dir).map(|()| dir)) {
+        Ok(dir) => format!("the disk after it is in {}", dir.display()),
+        Err(fault) => format!("the disk after it could not be kept: {fault}"),
+    }
+}
+
+// ---- the control ------------------------------------------------------------------------------------------------
+
+/// Rows acknowledged before the power goes, more or less.
+const ROWS: u64 = 40;
+
+async fn control() -> anyhow::Result<()> {
+    let mut chance = StdRng::seed_from_u64(seed());
+    for (synchronous, how, loses) in [
+        ("off", Cut::Nothing, true),
+        ("normal", Cut::Nothing, true),
+        ("full", Cut::Nothing, false),
+        ("full", Cut::Pages, false),
+        ("full", Cut::Torn, false),
+        ("off", Cut::Everything, false),
+    ] {
+        let (promised, there) = tokio::task::block_in_place(|| plain(synchronous, how, &mut chance))?;
+        eprintln!("control: synchronous = {synchronous}, {how} kept: {promised} rows acknowledged, {there} there");
+        anyhow::ensure!(promised >= ROWS / 2, "{promised} rows are too few to lose");
+        anyhow::ensure!((there < promised) == loses, "synchronous = {synchronous}, {how} kept: {promised} acknowledged, {there} there");
+    }
+    Ok(())
+}
+
+fn plain(synchronous: &str, how: Cut, chance: &mut StdRng) -> anyhow::Result<(u64, u64)> {
+    let fs = CutFs::mount(&Image::default())?;
+    // A row is one write of a frame at least; all of them are far below a checkpoint.
+    fs.arm(Trigger { after: 4 * ROWS + chance.random_range(0..ROWS), names: Names::EndingIn("-wal") });
+    let life = Life::begin(PROGRAM, fs.path(), QUOTA, &["plain".to_owned(), format!("--synchronous={synchronous}")])?;
+    anyhow::ensure!(fs.wait_for_dark(Duration::from_secs(30)), "it never wrote so much");
+    let image = fs.cut(how, chance);
+    let ended = life.kill(&mut Witness::default())?;
+    drop(fs);
+    let promised = ended.said.iter().filter_map(|said| if let Said::Noted(_, number) = said { Some(*number) } else { None }).max();
+    let dir = tempfile::tempdir()?;
+    image.lay(dir.path())?;
+    let connection = rusqlite::Connection::open(dir.path().join("plain.db"))?;
+    // Nothing at all may be left of what was never synced, not even the table.
+    let there = connection.query_row("SELECT max(number) FROM row", [], |row| row.get::<_, Option<i64>>(0)).ok().flatten();
+    Ok((promised.unwrap_or(0), there.unwrap_or(0).cast_unsigned()))
+}
