@@ -61,6 +61,7 @@ fn three_frozen() -> [Vec<u8>; 3] {
         bytes: 262_144,
         undelivered: 12,
         digest: Digest([0xAB; 32]),
+        run: None,
         since_start: Dropped { count: 512, bytes: 262_144 },
     };
     let stamp = Stamp { wall: "1970-01-01T00:00:00.5Z".parse().unwrap(), monotonic_ms: u64::MAX, clock: ClockQuality::Rtc, ..stamp };
@@ -246,6 +247,7 @@ fn gap(class: Class, seq: u64, prev: &Digest, last: u64, digest: Digest) -> Vec<
         bytes: 1,
         undelivered: 1,
         digest,
+        run: None,
         since_start: Dropped { count: last, bytes: last },
     };
     let draft = Draft::new(class, EventType::Gap, Subject::gateway(), stamp(seq), Assurance::Own, &body).unwrap();

@@ -86,6 +86,15 @@ pub struct JournalSettings {
     /// `telemetry_quota_mib`: disk for readings, in bytes; beyond it the oldest are dropped and counted.
     #[serde(rename = "telemetry_quota_mib", deserialize_with = "mib")]
     pub telemetry_quota_bytes: u64,
+    /// `alarm_quota_mib`: disk for alarms, in bytes; none is dropped, but beyond it no new opening is promised.
+    #[serde(rename = "alarm_quota_mib", deserialize_with = "mib")]
+    pub alarm_quota_bytes: u64,
+    /// `receipt_quota_mib`: the same for receipts.
+    #[serde(rename = "receipt_quota_mib", deserialize_with = "mib")]
+    pub receipt_quota_bytes: u64,
+    /// `reserve_mib`: room kept for alarms and receipts on a full disk, in bytes; 0 keeps none.
+    #[serde(rename = "reserve_mib", deserialize_with = "mib")]
+    pub reserve_bytes: u64,
 }
 
 /// `[thinning]`: which repeats of a radio are worth an event.

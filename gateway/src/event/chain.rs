@@ -128,7 +128,7 @@ impl ChainReport {
 #[derive(Debug, Default)]
 pub struct ChainCheck {
     chains: BTreeMap<(JournalId, Class), Chain>,
-    stated: BTreeMap<Class, Seq>,
+    stated: BTreeMap<Class, (Seq, Option<Digest>)>,
     unreadable: u64,
     beyond: u64,
 }
@@ -144,7 +144,15 @@ impl ChainCheck {
     /// late). It counts for the first journal that is fed.
     #[must_use]
     pub fn starting_at(mut self, class: Class, first: Seq) -> Self {
-        self.stated.insert(class, first);
+        self.stated.insert(class, (first.before(), None));
+        self
+    }
+
+    /// The same check, told that what it is given of this class follows the document `last` with this digest, which is
+    /// kept elsewhere (in an archive). It counts for the first journal that is fed.
+    #[must_use]
+    pub fn starting_after(mut self, class: Class, last: Seq, digest: Digest) -> Self {
+        self.stated.insert(class, (last, Some(digest)));
         self
     }
 
@@ -208,11 +216,8 @@ struct Chain {
 }
 
 impl Chain {
-    fn new(stated: Option<Seq>, seen: Seq) -> Self {
-        let settled = match stated {
-            Some(first) if first > Seq(1) => (first.before(), None),
-            _ => (Seq::NONE, Some(Digest::ZERO)),
-        };
+    fn new(stated: Option<(Seq, Option<Digest>)>, seen: Seq) -> Self {
+        let settled = stated.filter(|(before, _)| *before > Seq::NONE).unwrap_or((Seq::NONE, Some(Digest::ZERO)));
         Self {
             window: BTreeMap::new(),
             settled,

@@ -1,7 +1,7 @@
 //! The body of a `GAP`: which events of the class were dropped, and what the last of them was.
 //!
-//! Dropping always takes the oldest, so what is gone from a journal is always everything up to one number.
-//! `since_start` says so in full, because an earlier `GAP` may itself have been dropped since.
+//! Dropping always takes the oldest that is still held, so what was dropped is made of unbroken runs, with what went to
+//! the archive between them. `run` names the run in full, because an earlier `GAP` may itself have been dropped since.
 
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +22,10 @@ pub struct Gap {
     pub undelivered: u64,
     /// SHA-256 of the document `last`: what the next document that survived names as `prev`.
     pub digest: Digest,
+    /// First number of the unbroken run of dropped ones that ends at `last`: this statement accounts for all of it,
+    /// because an earlier one may itself be among what was dropped. Absent in statements of the first version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<Seq>,
     /// Everything dropped since this journal began.
     pub since_start: Dropped,
 }
@@ -36,9 +40,15 @@ pub struct Dropped {
 }
 
 impl Gap {
-    /// The first number this statement accounts for: 1 when it accounts for everything up to `last`.
+    /// The first number this statement accounts for.
     #[must_use]
     pub fn accounts_from(&self) -> Seq {
-        if self.since_start.count == self.last.0 { Seq(1) } else { self.first }
+        if let Some(run) = self.run {
+            run.min(self.first)
+        } else if self.since_start.count == self.last.0 {
+            Seq(1)
+        } else {
+            self.first
+        }
     }
 }

@@ -206,7 +206,7 @@ async fn writer_gone(journal: &Journal) {
 /// The gate ends: a restart sets a damaged journal aside and begins a new one.
 fn nothing_can_be_recorded(journal: &Journal, fault: &JournalError) {
     tracing::error!(%fault, "nothing can be recorded any more; the gate ends");
-    if matches!(fault, JournalError::Damaged(_))
+    if fault.is_damage()
         && let Err(fault) = journal.condemn()
     {
         tracing::error!(%fault, "the journal could not be marked as damaged");
@@ -227,6 +227,9 @@ fn journal_config(config: &Config) -> JournalConfig {
         group_wait: config.journal.group_wait,
         group_events: config.journal.group_events as usize,
         telemetry_quota_bytes: config.journal.telemetry_quota_bytes,
+        alarm_quota_bytes: config.journal.alarm_quota_bytes,
+        receipt_quota_bytes: config.journal.receipt_quota_bytes,
+        reserve_bytes: config.journal.reserve_bytes,
     }
 }
 

@@ -103,7 +103,7 @@ async fn record(journal: &Journal, unit: &Unit, fault: JournalError, waiting: &m
     let (mut fault, mut pause) = (fault, RETRY_FIRST);
     // The first try costs no pause: the fault may be over.
     loop {
-        if matches!(fault, JournalError::Damaged(_) | JournalError::Closed) {
+        if fault.is_damage() || matches!(fault, JournalError::Closed | JournalError::Replaced { .. }) {
             return Err(fault);
         }
         waiting(&fault);

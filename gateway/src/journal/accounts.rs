@@ -46,3 +46,33 @@ impl Accounts {
         self.by_class.iter()
     }
 }
+
+/// What became of one class's events in this journal, whoever received them. `recorded = held + archived + dropped`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Totals {
+    /// The class.
+    pub class: Class,
+    /// Events ever recorded in this journal.
+    pub recorded: u64,
+    /// Events whose rows are here. Rows that are in the archive and not deleted yet count here.
+    pub held: u64,
+    /// Events whose rows are gone and that are in the archive.
+    pub archived: u64,
+    /// Events dropped under the quota.
+    pub dropped: u64,
+    /// Events refused for want of room; they were never recorded.
+    pub refused: u64,
+    /// Bytes of the documents held.
+    pub bytes: u64,
+}
+
+/// What the journal takes on its file system, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sizes {
+    /// The database file.
+    pub database: u64,
+    /// Its log.
+    pub log: u64,
+    /// Part of the database file that holds nothing.
+    pub free: u64,
+}

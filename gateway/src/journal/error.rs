@@ -4,7 +4,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::event::Source;
+use super::front::Misfit;
+use crate::event::{Class, Seq, Source};
 
 /// The journal did not do what was asked. Cheap to copy: one failed commit answers everybody who waited for it.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -112,9 +113,56 @@ pub enum JournalError {
         /// Largest length in bytes.
         limit: usize,
     },
+    /// Telemetry that is not taken, because what room is left is for alarms and receipts.
+    #[error("there is no room for telemetry: it was counted and not recorded; free space on the file system of the state directory")]
+    NoRoom,
+    /// A segment that does not fit what the journal holds.
+    #[error("a segment of {class} events was not taken: {why}")]
+    Misfit {
+        /// Its class.
+        class: Class,
+        /// Why.
+        why: Misfit,
+    },
+    /// What was acknowledged is not there any more.
+    #[error(
+        "the journal lost {class} events: number {had} was on disk and now it ends at {has}; restart the daemon, it sets this \
+         journal aside and begins a new one; keep the old for evidence"
+    )]
+    Lost {
+        /// Class of what is missing.
+        class: Class,
+        /// The last number acknowledged.
+        had: Seq,
+        /// The last number found.
+        has: Seq,
+    },
+    /// Another database stands where the journal stood.
+    #[error(
+        "the journal in {dir} was replaced by another while it was written: restart the daemon, it will say what it finds",
+        dir = dir.display()
+    )]
+    Replaced {
+        /// Directory of the journal.
+        dir: PathBuf,
+    },
     /// The journal was closed, or its thread died.
     #[error("the journal is closed, nothing was recorded: the daemon is stopping")]
     Closed,
+}
+
+impl JournalError {
+    /// Whether the journal itself is damaged, so that no waiting helps: it is to be condemned and the gate to end.
+    #[must_use]
+    pub const fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged(_) | Self::Lost { .. })
+    }
+
+    /// Whether trying again later can help.
+    #[must_use]
+    pub const fn may_pass(&self) -> bool {
+        matches!(self, Self::DiskFull(_) | Self::Busy(_) | Self::Storage(_) | Self::Database(_))
+    }
 }
 
 impl From<rusqlite::Error> for JournalError {

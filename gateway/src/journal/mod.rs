@@ -17,15 +17,19 @@ mod accounts;
 mod aside;
 mod entry;
 mod error;
+mod front;
 mod lock;
 mod opening;
 mod pending;
 mod quota;
 mod reader;
+mod reserve;
+mod room;
 mod schema;
 mod store;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 mod verify;
 mod writer;
 
@@ -38,17 +42,19 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use accounts::{Account, Accounts};
+pub use accounts::{Account, Accounts, Sizes, Totals};
 pub use entry::{Entry, Haste, Heads, NOTE_MAX, NOTES_MAX, NotAnOutlet, Note, Outlet, Record, Recorded};
 pub use error::JournalError;
+pub use front::{Front, Misfit, Segment};
 pub use reader::{Filter, JournalReader, Place, RecordedNote};
+pub use room::{JournalStanding, NoReceipt, Reserve, Room, UpkeepStanding};
 pub use verify::{Fault, Progress, Verified};
 
 use self::lock::Lock;
 use self::opening::Refusal;
 use self::pending::Pending;
 use self::store::Store;
-use self::writer::{Answer, Message, Writer};
+use self::writer::{Answer, Message, Shown, Writer};
 use crate::event::{Class, JournalId, Seq, Source};
 
 /// How the journal groups and bounds.
@@ -60,13 +66,27 @@ pub struct JournalConfig {
     pub group_events: usize,
     /// Bytes of telemetry documents held before the oldest are dropped.
     pub telemetry_quota_bytes: u64,
+    /// Bytes of alarm documents held before no receipt is vouched for any more; none is ever dropped.
+    pub alarm_quota_bytes: u64,
+    /// The same for receipts.
+    pub receipt_quota_bytes: u64,
+    /// Size of the file that keeps room for alarms and receipts on a full disk, in bytes; 0 keeps none.
+    pub reserve_bytes: u64,
 }
 
 impl Default for JournalConfig {
     /// 50 ms and 64 events: one flush for a burst, and less than a person notices. 512 MiB of telemetry is a million
-    /// events of 500 bytes: two weeks without customs' system at nearly one a second.
+    /// events of 500 bytes: two weeks without customs' system at nearly one a second. No reserve: it is for a gate, whose
+    /// configuration sets one.
     fn default() -> Self {
-        Self { group_wait: Duration::from_millis(50), group_events: 64, telemetry_quota_bytes: 512 * 1024 * 1024 }
+        Self {
+            group_wait: Duration::from_millis(50),
+            group_events: 64,
+            telemetry_quota_bytes: 512 * 1024 * 1024,
+            alarm_quota_bytes: 1024 * 1024 * 1024,
+            receipt_quota_bytes: 1024 * 1024 * 1024,
+            reserve_bytes: 0,
+        }
     }
 }
 
@@ -111,6 +131,8 @@ pub struct Journal {
     line: mpsc::Sender<Message>,
     pending: Arc<Pending>,
     heads: watch::Receiver<Heads>,
+    standing: watch::Receiver<JournalStanding>,
+    room: Arc<watch::Sender<Room>>,
 }
 
 impl Journal {
@@ -133,10 +155,12 @@ impl Journal {
         let (line, receiver) = mpsc::channel(LINE);
         let (heads, watching) = watch::channel(store.heads());
         let pending = Arc::new(Pending::default());
-        let writer = Writer::new(store, lock, receiver, Arc::clone(&pending), heads, config);
+        let (room, told) = watch::channel(Room::Plenty);
+        let (standing, seen) = watch::channel(JournalStanding::default());
+        let writer = Writer::new(store, lock, receiver, Arc::clone(&pending), Shown { heads, standing }, told, config);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(place)?;
         std::thread::Builder::new().name("journal".to_owned()).spawn(move || runtime.block_on(writer.run())).map_err(place)?;
-        Ok(Self { dir: dir.to_owned(), line, pending, heads: watching })
+        Ok(Self { dir: dir.to_owned(), line, pending, heads: watching, standing: seen, room: Arc::new(room) })
     }
 
     /// Records one event; done when it is on disk.
@@ -217,6 +241,41 @@ impl Journal {
     #[must_use]
     pub fn heads(&self) -> watch::Receiver<Heads> {
         self.heads.clone()
+    }
+
+    /// How the journal is: room, reserve, what is refused and why, what upkeep has still to do.
+    #[must_use]
+    pub fn standing(&self) -> watch::Receiver<JournalStanding> {
+        self.standing.clone()
+    }
+
+    /// Tells how much room there is. While it is scarce telemetry is refused.
+    pub fn tell_room(&self, room: Room) {
+        self.room.send_if_modified(|known| std::mem::replace(known, room) != room);
+    }
+
+    /// Records that a stretch of a class is sealed in the archive, with the event that says so, in one transaction. From
+    /// then on its rows are deleted in small steps while nobody waits.
+    ///
+    /// # Errors
+    /// [`JournalError::Misfit`] when the segment does not join what went before or is not what the journal holds;
+    /// otherwise when it could not be recorded. The rows stay.
+    pub async fn put_away(&self, segment: Segment, entry: Entry) -> Result<Recorded, JournalError> {
+        entry::check(&entry.notes)?;
+        let (answer, receiver) = oneshot::channel();
+        self.line.send(Message::PutAway(Box::new((segment, entry)), answer)).await.map_err(|_| JournalError::Closed)?;
+        Ticket { answer: receiver }.await
+    }
+
+    /// Asks for upkeep without pauses until nothing is left to trim or to give back; [`Self::standing`] shows how far it is
+    /// and `hurried` there ends with it.
+    ///
+    /// # Errors
+    /// When the journal is closed.
+    pub async fn hurry_upkeep(&self) -> Result<(), JournalError> {
+        let (answer, heard) = oneshot::channel();
+        self.line.send(Message::Hurry(answer)).await.map_err(|_| JournalError::Closed)?;
+        heard.await.map_err(|_| JournalError::Closed)
     }
 
     /// A reader with a connection of its own, for `spawn_blocking`.

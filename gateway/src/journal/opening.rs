@@ -11,7 +11,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use uuid::Uuid;
 
-use super::store::{Chains, Store, load, meta, signed};
+use super::store::{Chains, Store, load, load_refused, meta, signed};
 use super::{JournalError, schema};
 use crate::event::{Class, Digest, JournalId, Seq, Source};
 
@@ -94,12 +94,19 @@ impl Store {
         }
         let journal = meta(&connection, "journal")?;
         let journal = journal.parse().map_err(|_| Refusal::Damaged(format!("its identity is `{journal}`")))?;
+        if !fresh && version < schema::VERSION {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            schema::grow(&transaction, version)?;
+            transaction.commit()?;
+            tracing::info!(from = version, to = schema::VERSION, "the journal was brought up to this version's schema");
+        }
         let chains = load(&connection)?;
         check_last(&connection, &chains)?;
         connection.progress_handler(0, None::<fn() -> bool>)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
         let steps = steps.load(Ordering::Relaxed);
-        Ok((Self::new(connection, source.clone(), journal, chains, quota), fresh, steps))
+        let refused = load_refused(&connection)?;
+        Ok((Self::new(dir, connection, source.clone(), journal, chains, refused, quota), fresh, steps))
     }
 }
 
@@ -112,11 +119,11 @@ fn create(connection: &mut Connection, source: &Source) -> Result<(), rusqlite::
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.execute_batch(schema::SCHEMA)?;
     transaction.pragma_update(None, "application_id", schema::APPLICATION_ID)?;
-    transaction.pragma_update(None, "user_version", schema::VERSION)?;
     let journal = JournalId(Uuid::new_v4());
     for (key, value) in [("journal", journal.to_string()), ("source", source.to_string())] {
         transaction.execute("INSERT INTO meta (key, value) VALUES (?1, ?2)", params![key, value])?;
     }
+    schema::grow(&transaction, 1)?;
     transaction.commit()
 }
 

@@ -3,7 +3,7 @@
 //! Every query sees a state some commit left. A reader that sits on one state for long keeps the log from being given
 //! back, so every call here reads a bounded piece and lets go.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -11,7 +11,8 @@ use rusqlite::types::{ToSql, Value};
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
 use uuid::Uuid;
 
-use super::accounts::{Account, Accounts};
+use super::accounts::{Account, Accounts, Sizes, Totals};
+use super::front::{self, Front, Segment};
 use super::store::{self, Head, seq, signed, unsigned};
 use super::{JournalError, Outlet, Progress, Record, Verified, schema, verify};
 use crate::event::{Class, EventType, JournalId, Seq, Subject};
@@ -54,6 +55,7 @@ pub struct Place(i64);
 #[derive(Debug)]
 pub struct JournalReader {
     connection: Connection,
+    dir: PathBuf,
     journal: JournalId,
     source: String,
 }
@@ -83,13 +85,13 @@ impl JournalReader {
         if application != schema::APPLICATION_ID {
             return Err(JournalError::Missing { dir: dir.to_owned() });
         }
-        if version > schema::VERSION {
+        if !schema::can_read(&connection, version)? {
             return Err(JournalError::Newer { path: path.to_owned(), found: version, known: schema::VERSION });
         }
         let journal = store::meta(&connection, "journal")?;
         let journal = journal.parse().map_err(|_| JournalError::Damaged(Arc::new(rusqlite::Error::InvalidQuery)))?;
         let source = store::meta(&connection, "source")?;
-        Ok(Self { connection, journal, source })
+        Ok(Self { connection, dir: dir.to_owned(), journal, source })
     }
 
     /// Which journal this is.
@@ -199,7 +201,7 @@ impl JournalReader {
     }
 
     fn account(&self, outlet: &Outlet, class: Class, head: &Head) -> Result<Account, rusqlite::Error> {
-        let (cursor, dropped) = self.position(outlet, class)?.unwrap_or((head.dropped, head.dropped.0));
+        let (cursor, dropped) = self.position(outlet, class)?.unwrap_or((head.front, head.front.0));
         let oldest: Option<i64> = self
             .connection
             .prepare_cached("SELECT wall FROM event WHERE class = ?1 AND seq > ?2 ORDER BY seq LIMIT 1")?
@@ -214,6 +216,56 @@ impl JournalReader {
             bytes: head.held(),
             oldest_pending_wall: oldest.and_then(|wall| Timestamp::from_millisecond(wall).ok()),
         })
+    }
+
+    /// What became of each class's events, the most urgent class first. It adds up always.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn totals(&self) -> Result<Vec<Totals>, JournalError> {
+        let moment = self.connection.unchecked_transaction()?;
+        let chains = store::load(&self.connection)?;
+        let refused = store::load_refused(&self.connection)?;
+        moment.finish()?;
+        let totals = |class: &Class| {
+            let head = &chains[*class as usize];
+            Totals {
+                class: *class,
+                recorded: head.seq.0,
+                held: head.seq.0 - head.front.0,
+                archived: head.archived,
+                dropped: head.dropped(),
+                refused: refused[*class as usize],
+                bytes: head.held(),
+            }
+        };
+        Ok(Class::ALL.iter().map(totals).collect())
+    }
+
+    /// Up to where the rows of a class are gone, and where they went.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn front(&self, class: Class) -> Result<Front, JournalError> {
+        Ok(store::load(&self.connection)?[class as usize].as_front())
+    }
+
+    /// The sealed segments of a class, in order; also those whose rows are still here.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn segments(&self, class: Class) -> Result<Vec<Segment>, JournalError> {
+        Ok(front::segments(&self.connection, class)?)
+    }
+
+    /// What the journal takes on its file system.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn sizes(&self) -> Result<Sizes, JournalError> {
+        let number = |pragma: &str| self.connection.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get(0).map(unsigned));
+        let length = |suffix: &str| std::fs::metadata(self.dir.join(format!("{}{suffix}", schema::FILE))).map_or(0, |file| file.len());
+        Ok(Sizes { database: length(""), log: length("-wal"), free: number("freelist_count")? * number("page_size")? })
     }
 
     /// The last `n` events that pass the filter, in the order of recording.

@@ -1,7 +1,8 @@
 //! The tables, their version, and the settings of every connection.
 //!
-//! What must hold: the schema only ever grows; a journal of an older version is read as it is, one of a newer version
-//! is refused. An auditor opens the file with any SQLite tool: `class` is 0 alarm, 1 receipt, 2 telemetry; `wall` is
+//! What must hold: the schema only ever grows; a journal of an older version is brought up to this one in a single
+//! transaction when it is opened for writing, and read as it is by readers; one of a newer version is read when it says
+//! that this version can, and never written. An auditor opens the file with any SQLite tool: `class` is 0 alarm, 1 receipt, 2 telemetry; `wall` is
 //! milliseconds since 1970 UTC; `mono` milliseconds since the boot named in `boot`; `doc` the bytes as sent; `digest`
 //! their SHA-256; `octets` the bytes of all documents of the class up to and including this one, so that what is held
 //! is a subtraction and never a scan. Rows of `event` keep the order of recording in their rowid.
@@ -17,7 +18,12 @@ use rusqlite::Connection;
 /// `SEGL`: which program's file this is.
 pub(super) const APPLICATION_ID: i64 = 0x5345_474C;
 /// The schema this version writes.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
+/// The oldest version that can still read what this one writes; kept in the file, so that a later version can say it
+/// to an earlier one.
+const READABLE_FROM: i64 = 1;
+/// Under this key of `meta`.
+const READABLE_FROM_KEY: &str = "readable_from";
 /// The database's name in the state directory.
 pub(super) const FILE: &str = "journal.db";
 
@@ -77,6 +83,57 @@ CREATE TABLE note (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// What version 2 adds: what went to the archive, and what was refused. Frozen: later versions add, none changes.
+///
+/// A row of `dropped` is the *front* of its class: the last number whose row is gone. Of everything up to it, `archived`
+/// numbers are in segments and the others were dropped; `run` is the first number of the unbroken run of dropped ones
+/// that ends at the front, 0 when the front was archived.
+const GROWTH_2: &str = "\
+ALTER TABLE dropped ADD COLUMN archived INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE dropped ADD COLUMN archived_bytes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE dropped ADD COLUMN run INTEGER NOT NULL DEFAULT 1;
+CREATE TABLE segment (
+  class INTEGER NOT NULL,
+  first INTEGER NOT NULL,
+  last INTEGER NOT NULL,
+  count INTEGER NOT NULL,
+  bytes INTEGER NOT NULL,
+  octets INTEGER NOT NULL,
+  digest BLOB NOT NULL,
+  name TEXT NOT NULL,
+  manifest BLOB NOT NULL,
+  place TEXT NOT NULL,
+  PRIMARY KEY (class, first)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE refused (
+  class INTEGER NOT NULL PRIMARY KEY,
+  count INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
+/// Brings the tables of version `from` up to this version, within the caller's transaction.
+pub(super) fn grow(connection: &Connection, from: i64) -> Result<(), rusqlite::Error> {
+    if from < 2 {
+        connection.execute_batch(GROWTH_2)?;
+    }
+    connection.execute(
+        "INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        rusqlite::params![READABLE_FROM_KEY, READABLE_FROM.to_string()],
+    )?;
+    connection.pragma_update(None, "user_version", VERSION)
+}
+
+/// Whether this version can read a file of `version`: its own, older ones, and newer ones that say so.
+pub(super) fn can_read(connection: &Connection, version: i64) -> Result<bool, rusqlite::Error> {
+    use rusqlite::OptionalExtension as _;
+    if version <= VERSION {
+        return Ok(true);
+    }
+    let from: Option<String> =
+        connection.query_row("SELECT value FROM meta WHERE key = ?1", [READABLE_FROM_KEY], |row| row.get(0)).optional()?;
+    Ok(from.and_then(|from| from.parse::<i64>().ok()).is_some_and(|from| from <= VERSION))
+}
+
 /// Settings that touch no file, for one that may be anything.
 pub(super) fn prepare_any(connection: &Connection) -> Result<(), rusqlite::Error> {
     connection.busy_timeout(std::time::Duration::from_millis(BUSY_MS))?;
@@ -118,6 +175,11 @@ pub(super) fn prepare_reader(connection: &Connection) -> Result<(), rusqlite::Er
     ))
 }
 
+/// Version of the tables, as it is now: a reader may have been open while they grew.
+pub(super) fn version(connection: &Connection) -> Result<i64, rusqlite::Error> {
+    connection.prepare_cached("PRAGMA user_version")?.query_row([], |row| row.get(0))
+}
+
 /// Identity and version in the file's header.
 pub(super) fn header(connection: &Connection) -> Result<(i64, i64), rusqlite::Error> {
     let application = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
@@ -135,6 +197,15 @@ mod tests {
         assert_eq!(
             crate::event::Digest::of(SCHEMA.as_bytes()).to_string(),
             "0177510a16f2c4b31ea86f7751fa6f0a1ae201e1bff1e147c396ed9e5863b5eb"
+        );
+    }
+
+    /// Do not change this test. Journals with this schema are in the field.
+    #[test]
+    fn what_version_2_adds_is_frozen() {
+        assert_eq!(
+            crate::event::Digest::of(GROWTH_2.as_bytes()).to_string(),
+            "6d359d1167546062ab787d624adb63ce866881cdd240eae3a8e218b7e70375fa"
         );
     }
 }

@@ -63,3 +63,97 @@ async fn a_failed_commit_acknowledges_nobody() {
     assert_eq!(reader.cursor(&Outlet::named("uplink"), Class::Telemetry).unwrap(), Seq(1));
     assert!(reader.verify(|_| {}).unwrap().is_good());
 }
+
+/// A journal whose database may not grow beyond so many pages, which SQLite reports as a full disk.
+fn open_small(dir: &Path, pages: u64, reserve_bytes: u64) -> Journal {
+    let source = Source::new("idsrg", "g01").unwrap();
+    let lock = Lock::take(dir).unwrap();
+    let (store, _) = open_store(dir, &source, u64::MAX).unwrap();
+    store.connection.execute_batch(&format!("PRAGMA max_page_count = {pages}")).unwrap();
+    Journal::start(dir, store, lock, JournalConfig { reserve_bytes, ..JournalConfig::default() }).unwrap()
+}
+
+#[tokio::test]
+async fn on_a_full_disk_the_reserve_is_let_go_telemetry_is_refused_and_nothing_is_acknowledged_that_is_not_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = open_small(dir.path(), 30, 1 << 20);
+    assert!(matches!(journal.standing().borrow().reserve, Reserve::Held { .. }));
+    let mut acknowledged = 0;
+    let fault = loop {
+        match journal.append(entry(Class::Telemetry)).await {
+            Ok(_) => acknowledged += 1,
+            Err(fault) => break fault,
+        }
+    };
+    assert!(matches!(fault, JournalError::NoRoom), "{fault:?}");
+    let standing = journal.standing().borrow().clone();
+    assert_eq!(standing.room, Room::Scarce);
+    assert!(matches!(standing.reserve, Reserve::Spent { .. }), "{standing:?}");
+    assert!(!dir.path().join(reserve::FILE).exists(), "its room is for alarms now");
+    assert_eq!(standing.refused, [0, 0, 1]);
+    let mut alarms = 0;
+    let fault = loop {
+        match journal.append(entry(Class::Alarm)).await {
+            Ok(_) => alarms += 1,
+            Err(fault) => break fault,
+        }
+    };
+    assert!(matches!(fault, JournalError::DiskFull(_)), "{fault:?}");
+    let refusal = journal.standing().borrow().vouches_for_a_receipt().unwrap_err().to_string();
+    assert!(refusal.contains("could not prove an opening"), "{refusal}");
+    let reader = journal.reader().unwrap();
+    assert_eq!(reader.after(Class::Telemetry, Seq::NONE, 100_000, usize::MAX).unwrap().len(), acknowledged);
+    assert_eq!(reader.after(Class::Alarm, Seq::NONE, 100_000, usize::MAX).unwrap().len(), alarms);
+    journal.close().await.unwrap_or_default();
+
+    let (journal, _) = Journal::open(dir.path(), JournalConfig::default(), Source::new("idsrg", "g01").unwrap()).unwrap();
+    assert_eq!(journal.append(entry(Class::Alarm)).await.unwrap().seq, Seq(alarms as u64 + 1));
+    assert!(journal.reader().unwrap().verify(|_| {}).unwrap().is_good());
+}
+
+#[tokio::test]
+async fn a_commit_that_was_reported_failed_and_is_on_disk_is_answered_with_what_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = Source::new("idsrg", "g01").unwrap();
+    let _lock = Lock::take(dir.path()).unwrap();
+    let (mut store, _) = open_store(dir.path(), &source, u64::MAX).unwrap();
+    let work = [store::Work::Append(vec![entry(Class::Alarm), entry(Class::Alarm)])];
+    let before = store.chains().to_owned();
+    let first = store.commit(&work, &store::Along::default()).unwrap();
+    // As if the answer of that commit had been an error: memory knows nothing of it.
+    store.believe(before);
+    let again = store.commit(&work, &store::Along::default()).unwrap();
+    assert_eq!(first, again, "the same numbers for the same events");
+    let more = store.commit(&[store::Work::Append(vec![entry(Class::Alarm)])], &store::Along::default()).unwrap();
+    assert_eq!(more[0][0].seq, Seq(3));
+}
+
+#[tokio::test]
+async fn acknowledged_events_that_are_gone_are_damage_and_no_number_is_given_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = Source::new("idsrg", "g01").unwrap();
+    let _lock = Lock::take(dir.path()).unwrap();
+    let (mut store, _) = open_store(dir.path(), &source, u64::MAX).unwrap();
+    let work = [store::Work::Append(vec![entry(Class::Alarm), entry(Class::Alarm)])];
+    store.commit(&work, &store::Along::default()).unwrap();
+    store.connection.execute("DELETE FROM event WHERE seq = 2", []).unwrap();
+    store.believe(store.chains().to_owned());
+    let fault = store.commit(&work, &store::Along::default()).unwrap_err();
+    assert!(fault.is_damage(), "{fault:?}");
+    assert!(fault.to_string().contains("number 2"), "{fault}");
+}
+
+#[tokio::test]
+async fn a_database_that_another_program_holds_locked_refuses_and_goes_on_when_it_lets_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = Journal::open(dir.path(), JournalConfig::default(), Source::new("idsrg", "g01").unwrap()).unwrap();
+    journal.append(entry(Class::Alarm)).await.unwrap();
+    let other = rusqlite::Connection::open(dir.path().join(schema::FILE)).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let fault = journal.append(entry(Class::Alarm)).await.unwrap_err();
+    assert!(matches!(fault, JournalError::Busy(_)), "{fault:?}");
+    assert!(journal.standing().borrow().vouches_for_a_receipt().is_err());
+    other.execute_batch("COMMIT").unwrap();
+    assert_eq!(journal.append(entry(Class::Alarm)).await.unwrap().seq, Seq(2));
+    assert!(journal.standing().borrow().vouches_for_a_receipt().is_ok());
+}

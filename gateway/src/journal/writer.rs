@@ -3,14 +3,17 @@
 //! ```text
 //!   first telemetry ──► deadline: group_wait      alarm, receipt, at once ──► deadline: now      notes, cursors ──► LAZY
 //!                         the earliest deadline or a full group ──► everything in line goes along ──► COMMIT ──► answers
+//!   room scarce ──► telemetry is refused at the door      nobody waits ──► one step of upkeep
 //! ```
 //!
 //! What must hold: an answer is sent after COMMIT and never before; the order of the line is the order of the numbers;
 //! a group is bounded in entries and time, so that a single event never waits for the next and a flood never makes one
 //! giant transaction. A failed commit answers everyone in the group with the error; notes and cursors that came alone
-//! are kept for the next one.
+//! are kept for the next one. On a full disk the reserve is let go and the group tried once more without its telemetry.
 //!
 //! It does not retry on its own: whoever appended knows whether the event still matters.
+
+mod group;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,22 +22,24 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
+use self::group::Group;
 use super::entry::{Entry, Haste, Heads, Note, Recorded};
+use super::front::Segment;
 use super::lock::Lock;
-use super::pending::{Cursors, Pending};
-use super::store::{Store, Work};
+use super::pending::Pending;
+use super::reserve::Keep;
+use super::room::{JournalStanding, Reserve, Room};
+use super::store::{Along, Store, Work};
+use super::upkeep::Upkeep;
 use super::{JournalConfig, JournalError};
 use crate::event::Class;
 
 /// Notes and cursors alone wait this long for a commit that comes anyway: what a crash costs is a second of duplicates.
 const LAZY: Duration = Duration::from_secs(1);
-/// Most messages in one transaction: some 300 kB of log for common events, so that a checkpoint stays short.
-const GROUP_MAX: usize = 512;
 /// Most notes kept for the next commit after a failed one. Beyond it the oldest are given up, and said to be.
 const UNWRITTEN_MAX: usize = 4096;
-
-/// Most events in one transaction, whatever the messages that brought them.
-const GROUP_EVENTS_MAX: usize = 1024;
+/// After as many failed commits on end the database is opened anew.
+const REOPEN_AFTER: u32 = 2;
 
 /// What became of one message's events.
 pub(super) type Answer = Result<Vec<Recorded>, JournalError>;
@@ -46,8 +51,19 @@ pub(super) enum Message {
     Append(Vec<Entry>, oneshot::Sender<Answer>),
     /// Keep these.
     Keep(Vec<Note>),
+    /// This stretch is in the archive; record that, and delete it by and by.
+    PutAway(Box<(Segment, Entry)>, oneshot::Sender<Answer>),
+    /// Somebody waits for upkeep to end.
+    Hurry(oneshot::Sender<()>),
     /// Write what is in line and end.
     Close(oneshot::Sender<Result<(), JournalError>>),
+}
+
+/// What the writer shows of itself.
+#[derive(Debug)]
+pub(super) struct Shown {
+    pub(super) heads: watch::Sender<Heads>,
+    pub(super) standing: watch::Sender<JournalStanding>,
 }
 
 /// The writer's side of the journal.
@@ -56,36 +72,24 @@ pub(super) struct Writer {
     store: Store,
     line: mpsc::Receiver<Message>,
     pending: Arc<Pending>,
-    heads: watch::Sender<Heads>,
+    shown: Shown,
     config: JournalConfig,
     /// Kept until the store is gone.
     lock: Lock,
+    /// What whoever watches the disk says.
+    told: watch::Receiver<Room>,
+    reserve: Keep,
+    upkeep: Upkeep,
     group: Group,
     /// Notes of a failed commit that nobody waits for.
     unwritten: VecDeque<Note>,
-    /// Whether the last commit failed: said once.
-    failing: bool,
-}
-
-/// What waits to be committed together.
-#[derive(Debug, Default)]
-struct Group {
-    work: Vec<Work>,
-    answers: Vec<Option<oneshot::Sender<Answer>>>,
-    events: usize,
-    due: Option<Instant>,
-    closing: Option<oneshot::Sender<Result<(), JournalError>>>,
-}
-
-impl Group {
-    fn is_full(&self) -> bool {
-        self.work.len() >= GROUP_MAX || self.events >= GROUP_EVENTS_MAX
-    }
-
-    fn wait_at_most(&mut self, wait: Duration) {
-        let due = Instant::now() + wait;
-        self.due = Some(self.due.map_or(due, |earlier| earlier.min(due)));
-    }
+    /// Telemetry refused and not yet counted on disk.
+    refused: u64,
+    /// Whether the disk was found full and room has not returned.
+    full: bool,
+    /// How many commits failed on end.
+    failures: u32,
+    refusing: Option<JournalError>,
 }
 
 impl Writer {
@@ -94,10 +98,30 @@ impl Writer {
         lock: Lock,
         line: mpsc::Receiver<Message>,
         pending: Arc<Pending>,
-        heads: watch::Sender<Heads>,
+        shown: Shown,
+        told: watch::Receiver<Room>,
         config: JournalConfig,
     ) -> Self {
-        Self { store, line, pending, heads, config, lock, group: Group::default(), unwritten: VecDeque::new(), failing: false }
+        let reserve = Keep::new(store.dir(), config.reserve_bytes);
+        let writer = Self {
+            store,
+            line,
+            pending,
+            shown,
+            config,
+            lock,
+            told,
+            reserve,
+            upkeep: Upkeep::new(),
+            group: Group::default(),
+            unwritten: VecDeque::new(),
+            refused: 0,
+            full: false,
+            failures: 0,
+            refusing: None,
+        };
+        writer.show();
+        writer
     }
 
     /// Runs until closed, or until every handle is gone.
@@ -107,12 +131,16 @@ impl Writer {
             if self.is_due() {
                 self.gather();
                 self.commit_group();
+                self.put_away();
                 if let Some(closing) = self.group.closing.take() {
                     break Some(closing);
                 }
+                if self.upkeep.is_overdue() {
+                    self.take_care();
+                }
                 continue;
             }
-            let due = self.group.due;
+            let (due, care) = (self.group.due, self.upkeep.due());
             tokio::select! {
                 biased;
                 message = self.line.recv() => match message {
@@ -121,6 +149,8 @@ impl Writer {
                 },
                 () = pending.rung() => self.group.wait_at_most(LAZY),
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
+                Ok(()) = self.told.changed() => self.on_told(),
+                () = sleep_until(care) => self.take_care(),
             }
         };
         self.end(closing);
@@ -135,20 +165,50 @@ impl Writer {
 
     fn on_message(&mut self, message: Message) {
         match message {
+            Message::Append(entries, answer) if self.is_scarce() && group::is_telemetry(&entries) => self.refuse(entries, answer),
             Message::Append(entries, answer) => {
                 let at_once = entries.iter().any(|entry| entry.haste == Haste::AtOnce || entry.draft.class != Class::Telemetry);
                 self.group.wait_at_most(if at_once { Duration::ZERO } else { self.config.group_wait });
-                self.group.events += entries.len();
-                self.group.work.push(Work::Append(entries));
-                self.group.answers.push(Some(answer));
+                self.group.push(Work::Append(entries), Some(answer));
             }
             Message::Keep(notes) => {
                 self.group.wait_at_most(LAZY);
-                self.group.work.push(Work::Keep(notes));
-                self.group.answers.push(None);
+                self.group.push(Work::Keep(notes), None);
+            }
+            Message::PutAway(segment, answer) => {
+                self.group.wait_at_most(Duration::ZERO);
+                self.group.away.push((segment, answer));
+            }
+            Message::Hurry(answer) => {
+                self.upkeep.hurry();
+                self.show();
+                let _ = answer.send(());
             }
             Message::Close(answer) => self.group.closing = Some(answer),
         }
+    }
+
+    /// Telemetry without room: counted, not recorded; what it says of states is kept all the same.
+    fn refuse(&mut self, entries: Vec<Entry>, answer: oneshot::Sender<Answer>) {
+        self.refused += entries.len() as u64;
+        let notes: Vec<_> = entries.into_iter().flat_map(|entry| entry.notes).collect();
+        if !notes.is_empty() {
+            self.group.push(Work::Keep(notes), None);
+        }
+        self.group.wait_at_most(LAZY);
+        self.show();
+        // Whoever gave up waiting does not want to know.
+        let _ = answer.send(Err(JournalError::NoRoom));
+    }
+
+    fn is_scarce(&self) -> bool {
+        self.full || *self.told.borrow() == Room::Scarce
+    }
+
+    fn on_told(&mut self) {
+        self.told.mark_unchanged();
+        self.upkeep.wake(&self.store);
+        self.show();
     }
 
     /// Whatever waits in line goes along.
@@ -161,64 +221,138 @@ impl Writer {
 
     /// Commits the group and answers it; returns what went wrong.
     fn commit_group(&mut self) -> Option<JournalError> {
-        let closing = self.group.closing.take();
-        let Group { mut work, mut answers, .. } = std::mem::take(&mut self.group);
-        self.group.closing = closing;
+        let mut group = self.group.take();
         if !self.unwritten.is_empty() {
-            work.insert(0, Work::Keep(self.unwritten.iter().cloned().collect()));
-            answers.insert(0, None);
+            group.push_first(Work::Keep(self.unwritten.iter().cloned().collect()));
         }
-        let cursors = self.pending.take();
-        if work.is_empty() && cursors.is_empty() {
+        let along = Along { cursors: self.pending.take(), refused: std::mem::take(&mut self.refused) };
+        if group.is_empty() && along.is_empty() {
             return None;
         }
-        match self.store.commit(&work, &cursors) {
+        let mut outcome = self.store.commit(&group.work, &along);
+        // Some file systems say so only when they are told to flush, as an I/O error.
+        let full = match &outcome {
+            Err(JournalError::DiskFull(_)) => true,
+            Err(JournalError::Storage(_)) => self.reserve.is_tight(),
+            _ => false,
+        };
+        if full {
+            self.on_full();
+            self.refused += group.leave_out_telemetry();
+            outcome = self.store.commit(&group.work, &along);
+        }
+        match outcome {
             Ok(recorded) => {
                 self.on_success();
-                for (answer, recorded) in answers.into_iter().zip(recorded) {
-                    if let Some(answer) = answer {
-                        // Whoever gave up waiting does not want to know.
-                        let _ = answer.send(Ok(recorded));
-                    }
-                }
+                group.answer(recorded);
                 None
             }
             Err(error) => {
-                self.on_failure(&error, work, cursors);
-                for answer in answers.into_iter().flatten() {
-                    let _ = answer.send(Err(error.clone()));
-                }
+                self.on_failure(&error, &group, along);
+                group.fail(&error);
                 Some(error)
             }
         }
     }
 
+    /// The disk is full: what room was kept is for alarms and receipts.
+    fn on_full(&mut self) {
+        let let_go = self.reserve.let_go();
+        if !std::mem::replace(&mut self.full, true) {
+            tracing::error!(
+                reserve_let_go = let_go,
+                "the journal's disk is full: telemetry is refused until there is room; free space on it"
+            );
+        }
+    }
+
+    fn put_away(&mut self) {
+        for (piece, answer) in std::mem::take(&mut self.group.away) {
+            let (segment, entry) = *piece;
+            let outcome = self.store.put_away(&segment, &entry);
+            if outcome.is_ok() {
+                self.upkeep.wake(&self.store);
+                self.on_success();
+            }
+            let _ = answer.send(outcome.map(|recorded| vec![recorded]));
+        }
+    }
+
+    /// One step of upkeep, and a look whether room has returned.
+    fn take_care(&mut self) {
+        if self.refusing.is_none() {
+            self.upkeep.step(&mut self.store);
+        } else {
+            self.upkeep.rest();
+        }
+        let spent = matches!(self.reserve.standing(), Reserve::Spent { .. });
+        if (self.full || spent) && *self.told.borrow() == Room::Plenty && self.reserve.look() && std::mem::take(&mut self.full) {
+            tracing::info!("the journal's disk has room again: telemetry is recorded");
+        }
+        self.reserve.measure();
+        self.show();
+    }
+
     fn on_success(&mut self) {
         self.unwritten.clear();
-        if std::mem::take(&mut self.failing) {
+        self.failures = 0;
+        if self.refusing.take().is_some() {
             tracing::info!("the journal can be written again");
         }
         let heads = self.store.heads();
-        self.heads.send_if_modified(|known| std::mem::replace(known, heads) != heads);
+        self.shown.heads.send_if_modified(|known| std::mem::replace(known, heads) != heads);
+        self.reserve.measure();
+        self.show();
     }
 
-    fn on_failure(&mut self, error: &JournalError, work: Vec<Work>, cursors: Cursors) {
-        if !std::mem::replace(&mut self.failing, true) {
+    fn on_failure(&mut self, error: &JournalError, group: &Group, along: Along) {
+        if self.refusing.replace(error.clone()).is_none() {
             let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
             tracing::error!(%error, cause, "the journal cannot be written: nothing is acknowledged until it can");
         }
         self.unwritten.clear();
-        self.unwritten
-            .extend(work.into_iter().filter_map(|piece| if let Work::Keep(notes) = piece { Some(notes) } else { None }).flatten());
+        self.unwritten.extend(group.notes_alone());
         let beyond = self.unwritten.len().saturating_sub(UNWRITTEN_MAX);
         if beyond > 0 {
             tracing::error!(beyond, "notes were given up while the journal could not be written");
             self.unwritten.drain(..beyond);
         }
-        self.pending.put_back(cursors);
-        if !self.unwritten.is_empty() || self.pending.is_waiting() {
+        self.pending.put_back(along.cursors);
+        self.refused += along.refused;
+        if !self.unwritten.is_empty() || self.pending.is_waiting() || self.refused > 0 {
             self.group.wait_at_most(LAZY);
         }
+        self.failures = self.failures.saturating_add(1);
+        if self.failures >= REOPEN_AFTER && error.may_pass() {
+            match self.store.reopen() {
+                Ok(()) => tracing::debug!("the journal's database was opened anew"),
+                Err(error) => tracing::debug!(%error, "the journal's database cannot be opened anew yet"),
+            }
+        }
+        self.show();
+    }
+
+    /// Lets everybody see how it is, if that has changed.
+    fn show(&self) {
+        let mut refused = self.store.refused();
+        refused[Class::Telemetry as usize] += self.refused;
+        let quotas = [(Class::Alarm, self.config.alarm_quota_bytes), (Class::Receipt, self.config.receipt_quota_bytes)];
+        let over = quotas.into_iter().filter(|(class, quota)| self.store.chains()[*class as usize].held() > *quota);
+        let now = JournalStanding {
+            room: if self.is_scarce() { Room::Scarce } else { Room::Plenty },
+            reserve: self.reserve.standing(),
+            refusing: self.refusing.clone(),
+            refused,
+            over_quota: over.map(|(class, _)| class).collect(),
+            upkeep: self.upkeep.standing(),
+        };
+        self.shown.standing.send_if_modified(|known| {
+            let changed = !known.is_like(&now);
+            if changed {
+                *known = now;
+            }
+            changed
+        });
     }
 
     fn end(mut self, closing: Option<oneshot::Sender<Result<(), JournalError>>>) {
@@ -239,6 +373,7 @@ impl Writer {
                 outcome = Err(error);
                 break;
             }
+            self.put_away();
             if self.line.is_empty() {
                 break;
             }
