@@ -4,6 +4,7 @@
 //! [`segel_hardware_tests::witness::Said`]. Everything it decides comes from the seed.
 
 mod plain;
+mod serve;
 mod work;
 
 use std::path::PathBuf;
@@ -31,6 +32,8 @@ pub(crate) struct Wanted {
 enum What {
     /// Random work until it is done or dies.
     Work(work::Order),
+    /// What standard input asks.
+    Serve,
     /// No journal at all: a plain SQLite database, for the control experiment.
     Plain(plain::Order),
 }
@@ -43,6 +46,7 @@ pub(crate) async fn run(wanted: Wanted) -> anyhow::Result<()> {
     let place = Place { dir: wanted.dir, quota: wanted.quota };
     match wanted.what {
         What::Work(order) => work::run(&place, &order).await,
+        What::Serve => serve::run(&place).await,
         What::Plain(order) => plain::run(&place.dir, &order),
     }
 }

@@ -3,8 +3,8 @@
 use clap::Args;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use segel::{
-    event::{Class, Seq},
-    journal::{Entry, Journal, Note},
+    event::{Class, Digest, Seq},
+    journal::{Entry, Journal, Note, Segment},
 };
 use segel_hardware_tests::witness::{NOTES, OUTLETS, Said, draft};
 
@@ -14,6 +14,10 @@ use super::Place;
 const SIZE_MAX: usize = 6_000;
 /// Most events in one call or in flight.
 const BUNCH: u64 = 20;
+/// Most events in one segment.
+const SEGMENT_MAX: usize = 400;
+/// Longest wait for upkeep.
+const UPKEEP: std::time::Duration = std::time::Duration::from_secs(2);
 /// Different notes.
 const KEYS: u64 = 5;
 
@@ -37,6 +41,7 @@ pub(super) struct Order {
 /// Works until the steps are done.
 pub(super) async fn run(place: &Place, order: &Order) -> anyhow::Result<()> {
     let mut worker = Worker { chance: StdRng::seed_from_u64(order.seed), made: order.from, size: order.size, journal: place.open()? };
+    Said::Doing("working".to_owned()).say();
     for _ in 0..order.steps {
         worker.step(place).await?;
     }
@@ -63,8 +68,10 @@ impl Worker {
                 let number = self.next();
                 self.journal.keep(vec![Note::keep(NOTES, "alone", number.to_string())]).await?;
             }
-            80..95 => self.confirm(),
-            95..99 => tokio::time::sleep(std::time::Duration::from_millis(self.chance.random_range(0..5))).await,
+            80..90 => self.confirm(),
+            90..93 => self.put_away().await?,
+            93 => self.give_back().await?,
+            94..99 => tokio::time::sleep(std::time::Duration::from_millis(self.chance.random_range(0..5))).await,
             _ => self.reopen(place).await?,
         }
         Ok(())
@@ -140,6 +147,54 @@ impl Worker {
         let class = Class::ALL[self.chance.random_range(0..Class::ALL.len())];
         let outlet = &OUTLETS[self.chance.random_range(0..OUTLETS.len())];
         self.journal.advance(outlet, class, Seq(self.chance.random_range(0..=heads.of(class).0)));
+    }
+
+    /// The oldest part of a class is in the archive: its rows go.
+    async fn put_away(&mut self) -> anyhow::Result<()> {
+        Said::Doing("putting-away".to_owned()).say();
+        let reader = self.journal.reader()?;
+        let class = Class::ALL[self.chance.random_range(0..Class::ALL.len())];
+        let front = reader.front(class)?.last;
+        let away = reader.segments(class)?.last().map_or(front, |segment| segment.last.max(front));
+        let most = self.chance.random_range(1..=SEGMENT_MAX);
+        let records = reader.after(class, away, most, usize::MAX)?;
+        let (Some(first), Some(last)) = (records.first(), records.last()) else { return Ok(()) };
+        let segment = Segment {
+            class,
+            first: first.seq,
+            last: last.seq,
+            count: records.len() as u64,
+            bytes: records.iter().map(|record| record.doc.len() as u64).sum(),
+            digest: Digest::of(&last.doc),
+            name: format!("{class}-{}-{}", first.seq, last.seq),
+            manifest: Digest::of(b"a manifest"),
+            place: "/an/archive".to_owned(),
+        };
+        // The journal writes this word on its own account once it seals segments itself; here it is any receipt.
+        let draft = draft(Class::Receipt, self.next(), 50);
+        let id = draft.id;
+        Said::Trying(Class::Receipt, id).say();
+        Said::PuttingAway(class, last.seq).say();
+        match self.journal.put_away(segment, Entry::new(draft)).await {
+            Ok(recorded) => {
+                Said::PutAway(class, last.seq).say();
+                Said::Recorded(recorded).say();
+                Said::Doing("trimming".to_owned()).say();
+            }
+            Err(error) => super::refused(Class::Receipt, id, &error),
+        }
+        Ok(())
+    }
+
+    /// Everything that is put away goes now, and the pages it leaves.
+    async fn give_back(&mut self) -> anyhow::Result<()> {
+        Said::Doing("vacuuming".to_owned()).say();
+        self.journal.hurry_upkeep().await?;
+        let mut standing = self.journal.standing();
+        // On a disk without power it never ends.
+        let _ = tokio::time::timeout(UPKEEP, standing.wait_for(|standing| !standing.upkeep.hurried)).await;
+        Said::Doing("working".to_owned()).say();
+        Ok(())
     }
 
     async fn reopen(&mut self, place: &Place) -> anyhow::Result<()> {

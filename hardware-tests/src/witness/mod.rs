@@ -13,6 +13,7 @@
 
 mod life;
 mod said;
+mod talk;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -31,12 +32,15 @@ use uuid::Uuid;
 pub use self::{
     life::{Ended, Life},
     said::Said,
+    talk::Talk,
 };
 
 /// The outlets of the journal under test.
 pub const OUTLETS: [Outlet; 2] = [Outlet::named("broker"), Outlet::named("uplink")];
 /// The kind of the notes it keeps.
 pub const NOTES: &str = "work";
+/// Room it keeps for alarms and receipts, in bytes.
+pub const RESERVE_BYTES: u64 = 256 * 1024;
 /// Records read at a time.
 const PAGE: usize = 256;
 /// Bytes read at a time.
@@ -58,7 +62,8 @@ pub fn source() -> Source {
 /// How the journal under test is set up: groups close soon, telemetry is dropped early.
 #[must_use]
 pub fn config(telemetry_quota_bytes: u64) -> JournalConfig {
-    JournalConfig { group_wait: Duration::from_millis(3), group_events: 16, telemetry_quota_bytes, ..JournalConfig::default() }
+    let group_wait = Duration::from_millis(3);
+    JournalConfig { group_wait, group_events: 16, telemetry_quota_bytes, reserve_bytes: RESERVE_BYTES, ..JournalConfig::default() }
 }
 
 /// The `n`th event of somebody, of at least `size` bytes.
@@ -105,6 +110,8 @@ pub struct Witness {
     promised: [BTreeMap<Seq, Recorded>; Class::ALL.len()],
     tried: HashSet<Uuid>,
     notes: HashMap<String, u64>,
+    /// Ends of segments that were tried and not acknowledged: they may be there or not.
+    putting_away: [Seq; Class::ALL.len()],
     put_away: [Seq; Class::ALL.len()],
 }
 
@@ -128,10 +135,8 @@ impl Witness {
                 let known = self.notes.entry(key.clone()).or_default();
                 *known = (*known).max(*number);
             }
-            Said::PutAway(class, last) => {
-                let known = &mut self.put_away[*class as usize];
-                *known = (*known).max(*last);
-            }
+            Said::PuttingAway(class, last) => raise(&mut self.putting_away[*class as usize], *last),
+            Said::PutAway(class, last) => raise(&mut self.put_away[*class as usize], *last),
             Said::Refused(..) | Said::Doing(_) | Said::Answer(_) => {}
         }
         Ok(())
@@ -215,6 +220,11 @@ impl Witness {
             let there = reader.note(NOTES, key)?.map_or(0, |value| number_in(&value));
             anyhow::ensure!(there >= *number, "the note {key} is {there} and {number} was promised with an event");
         }
+        for totals in reader.totals()? {
+            let sum = totals.held + totals.archived + totals.dropped;
+            anyhow::ensure!(totals.recorded == sum, "the totals do not add up: {totals:?}");
+            anyhow::ensure!(totals.class == Class::Telemetry || totals.dropped == 0, "dropped: {totals:?}");
+        }
         for outlet in &OUTLETS {
             for account in reader.accounts(outlet)?.iter() {
                 let sum = account.delivered + account.pending + account.dropped;
@@ -241,11 +251,13 @@ impl Witness {
                 there.insert(record.seq, (record.id, segel::event::Digest::of(&record.doc)));
             }
         }
-        let front = there.keys().next().map_or(after, |first| first.before());
+        let away = self.away(reader, class)?;
+        let front = reader.front(class)?.last;
+        let first = there.keys().next().copied().unwrap_or(front.next());
+        anyhow::ensure!(first == front.next(), "{class} begins at {first} and is accounted for up to {front}");
         for (seq, promised) in &self.promised[class as usize] {
             if *seq <= front {
-                let may_be_gone = class == Class::Telemetry || *seq <= self.may_be_put_away(reader, class)?;
-                anyhow::ensure!(may_be_gone, "{class} {seq} was promised and is gone");
+                anyhow::ensure!(class == Class::Telemetry || *seq <= away, "{class} {seq} was promised and is gone");
                 found.gone += 1;
             } else {
                 let held = there.get(seq);
@@ -261,9 +273,20 @@ impl Witness {
     }
 
     /// The last number of a class that an archive segment accounts for.
-    fn may_be_put_away(&self, _reader: &JournalReader, class: Class) -> anyhow::Result<Seq> {
-        Ok(self.put_away[class as usize])
+    fn away(&self, reader: &JournalReader, class: Class) -> anyhow::Result<Seq> {
+        let there = reader.segments(class)?.last().map_or(Seq::NONE, |segment| segment.last);
+        let (promised, tried) = (self.put_away[class as usize], self.putting_away[class as usize]);
+        anyhow::ensure!(
+            there >= promised,
+            "{class} events up to {promised} were promised to be in the archive, the record ends at {there}"
+        );
+        anyhow::ensure!(there <= tried.max(promised), "{class} events up to {there} are recorded as archived and nobody tried that");
+        Ok(there)
     }
+}
+
+fn raise(known: &mut Seq, to: Seq) {
+    *known = (*known).max(to);
 }
 
 /// The number a note of the journal under test holds.

@@ -23,7 +23,9 @@ pub enum Said {
     Refused(Class, Uuid, String),
     /// A note became durable with an event that was acknowledged. Numbers of one key only grow.
     Noted(String, u64),
-    /// Segments of this class up to this number were acknowledged as put away.
+    /// A segment of this class that ends at this number is about to be put away.
+    PuttingAway(Class, Seq),
+    /// It was acknowledged.
     PutAway(Class, Seq),
     /// What it is at, one word: where a kill may hit it.
     Doing(String),
@@ -50,6 +52,7 @@ impl fmt::Display for Said {
             Self::Recorded(Recorded { class, seq, id, digest }) => write!(f, "recorded {class} {seq} {id} {digest}"),
             Self::Refused(class, id, error) => write!(f, "refused {class} {id} {error}"),
             Self::Noted(key, number) => write!(f, "noted {key} {number}"),
+            Self::PuttingAway(class, last) => write!(f, "putting-away {class} {last}"),
             Self::PutAway(class, last) => write!(f, "put-away {class} {last}"),
             Self::Doing(what) => write!(f, "doing {what}"),
             Self::Answer(text) => write!(f, "answer {text}"),
@@ -75,6 +78,7 @@ impl FromStr for Said {
             }),
             "refused" => Self::Refused(next()?.parse()?, next()?.parse()?, next()?.to_owned()),
             "noted" => Self::Noted(next()?.to_owned(), next()?.parse()?),
+            "putting-away" => Self::PuttingAway(next()?.parse()?, Seq(next()?.parse()?)),
             "put-away" => Self::PutAway(next()?.parse()?, Seq(next()?.parse()?)),
             "doing" => Self::Doing(rest.to_owned()),
             "answer" => Self::Answer(rest.to_owned()),
@@ -99,6 +103,7 @@ mod tests {
             Said::Recorded(recorded),
             Said::Refused(Class::Receipt, id, "DiskFull".to_owned()),
             Said::Noted("k1".to_owned(), 9),
+            Said::PuttingAway(Class::Alarm, Seq(4)),
             Said::PutAway(Class::Alarm, Seq(4)),
             Said::Doing("opening".to_owned()),
             Said::Answer("two words".to_owned()),
