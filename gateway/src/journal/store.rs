@@ -350,6 +350,21 @@ impl Store {
         }
     }
 
+    /// Writes something that changes nothing, to learn whether writing is possible again.
+    pub(super) fn probe(&mut self) -> Result<(), JournalError> {
+        self.refresh()?;
+        self.connection.execute("UPDATE meta SET value = value WHERE key = 'journal'", []).inspect_err(|_| self.stale = true)?;
+        Ok(())
+    }
+
+    /// Gives as much of the log back to the database file as nobody still reads, so that the log begins anew.
+    pub(super) fn checkpoint_what_can_be(&self) {
+        // On a disk that is full this may fail too; the log is whole either way.
+        if let Err(error) = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
+            tracing::debug!(%error, "the journal's log could not be given back now");
+        }
+    }
+
     /// Gives the whole log back to the database file.
     pub(super) fn checkpoint(&self) -> Result<(), JournalError> {
         Ok(self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)

@@ -157,3 +157,16 @@ async fn a_database_that_another_program_holds_locked_refuses_and_goes_on_when_i
     assert_eq!(journal.append(entry(Class::Alarm)).await.unwrap().seq, Seq(2));
     assert!(journal.standing().borrow().vouches_for_a_receipt().is_ok());
 }
+
+#[tokio::test]
+async fn that_it_can_be_written_again_is_found_out_without_anything_to_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = Journal::open(dir.path(), JournalConfig::default(), Source::new("idsrg", "g01").unwrap()).unwrap();
+    let other = rusqlite::Connection::open(dir.path().join(schema::FILE)).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    journal.append(entry(Class::Alarm)).await.unwrap_err();
+    other.execute_batch("COMMIT").unwrap();
+    let mut standing = journal.standing();
+    let well = tokio::time::timeout(Duration::from_secs(30), standing.wait_for(|standing| standing.refusing.is_none())).await;
+    assert!(well.is_ok(), "nobody appended, and it is known all the same");
+}

@@ -258,6 +258,7 @@ impl Writer {
     /// The disk is full: what room was kept is for alarms and receipts.
     fn on_full(&mut self) {
         let let_go = self.reserve.let_go();
+        self.store.checkpoint_what_can_be();
         if !std::mem::replace(&mut self.full, true) {
             tracing::error!(
                 reserve_let_go = let_go,
@@ -280,10 +281,18 @@ impl Writer {
 
     /// One step of upkeep, and a look whether room has returned.
     fn take_care(&mut self) {
-        if self.refusing.is_none() {
-            self.upkeep.step(&mut self.store);
-        } else {
-            self.upkeep.rest();
+        match &self.refusing {
+            None => self.upkeep.step(&mut self.store),
+            Some(error) => {
+                self.upkeep.rest();
+                // Nobody may have anything to record for long; that it can be recorded must be known all the same.
+                if error.may_pass() {
+                    match self.store.probe() {
+                        Ok(()) => self.on_success(),
+                        Err(error) => self.try_anew(&error),
+                    }
+                }
+            }
         }
         let spent = matches!(self.reserve.standing(), Reserve::Spent { .. });
         if (self.full || spent) && *self.told.borrow() == Room::Plenty && self.reserve.look() && std::mem::take(&mut self.full) {
@@ -322,6 +331,12 @@ impl Writer {
         if !self.unwritten.is_empty() || self.pending.is_waiting() || self.refused > 0 {
             self.group.wait_at_most(LAZY);
         }
+        self.try_anew(error);
+        self.show();
+    }
+
+    /// After some failures on end: opens the database anew, because the old handle may be dead.
+    fn try_anew(&mut self, error: &JournalError) {
         self.failures = self.failures.saturating_add(1);
         if self.failures >= REOPEN_AFTER && error.may_pass() {
             match self.store.reopen() {
@@ -329,7 +344,6 @@ impl Writer {
                 Err(error) => tracing::debug!(%error, "the journal's database cannot be opened anew yet"),
             }
         }
-        self.show();
     }
 
     /// Lets everybody see how it is, if that has changed.
