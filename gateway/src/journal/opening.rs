@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::store::{Chains, Store, load, load_refused, meta, signed};
 use super::{JournalError, schema};
-use crate::event::{Class, Digest, JournalId, Seq, Source};
+use crate::event::{Class, Digest, JournalId, Source};
 
 /// Prepared statements kept; there are fewer.
 const STATEMENTS: usize = 24;
@@ -131,7 +131,8 @@ fn create(connection: &mut Connection, source: &Source) -> Result<(), rusqlite::
 fn check_last(connection: &Connection, chains: &Chains) -> Result<(), Refusal> {
     for class in Class::ALL {
         let head = chains[*class as usize];
-        if head.seq == Seq::NONE {
+        if head.seq == head.front {
+            // Nothing was recorded yet, or every row is gone: then the front has the digest, and there is no document to ask.
             continue;
         }
         let doc: Vec<u8> = connection.query_row(

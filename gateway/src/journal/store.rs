@@ -389,6 +389,10 @@ pub(super) fn load(connection: &Connection) -> Result<Chains, rusqlite::Error> {
             (head.seq, head.digest, head.octets) = (seq, digest, octets);
         }
         front::load(connection, *class, head)?;
+        if head.seq < head.front {
+            // Every row of the class is gone: the chain still ends where the front is, and numbers go on from there.
+            (head.seq, head.digest, head.octets) = (head.front, head.front_digest, head.front_octets);
+        }
     }
     Ok(chains)
 }

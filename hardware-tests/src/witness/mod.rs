@@ -41,6 +41,8 @@ pub const OUTLETS: [Outlet; 2] = [Outlet::named("broker"), Outlet::named("uplink
 pub const NOTES: &str = "work";
 /// Room it keeps for alarms and receipts, in bytes.
 pub const RESERVE_BYTES: u64 = 256 * 1024;
+/// Longest that upkeep of these small journals takes on a busy machine.
+const UPKEEP: Duration = Duration::from_secs(30);
 /// Records read at a time.
 const PAGE: usize = 256;
 /// Bytes read at a time.
@@ -187,6 +189,7 @@ impl Witness {
             other => anyhow::bail!("it does not go on: {other:?}, with {} events promised", self.count()),
         }
         self.hear(&Said::Opened("check".to_owned(), opening.journal))?;
+        settled(&journal).await?;
         let found = self.compare(&journal.reader()?)?;
         for class in Class::ALL {
             let draft = draft(*class, 1, 20);
@@ -199,6 +202,7 @@ impl Witness {
 
         let (journal, opening) = Journal::open(dir, config(quota), source()).context("it does not open again")?;
         anyhow::ensure!(opening.beginning == Beginning::Resumed, "the second opening is not clean: {:?}", opening.beginning);
+        settled(&journal).await?;
         self.compare(&journal.reader()?).context("after it went on")?;
         journal.close().await?;
         Ok(found)
@@ -283,6 +287,14 @@ impl Witness {
         anyhow::ensure!(there <= tried.max(promised), "{class} events up to {there} are recorded as archived and nobody tried that");
         Ok(there)
     }
+}
+
+/// Lets upkeep end, so that nothing leaves while it is being compared.
+async fn settled(journal: &Journal) -> anyhow::Result<()> {
+    journal.hurry_upkeep().await?;
+    let mut standing = journal.standing();
+    tokio::time::timeout(UPKEEP, standing.wait_for(|standing| !standing.upkeep.hurried)).await.context("upkeep does not end")??;
+    Ok(())
 }
 
 fn raise(known: &mut Seq, to: Seq) {
