@@ -5,14 +5,15 @@
 //!   append CLASS COUNT SIZE   so many, one after another   together A,B,..  one transaction of these classes
 //!   retry                     what was refused, again      forget           give up what was refused
 //!   standing                  room, reserve, refusing, vouched or not
+//!   seen                      everything a reader finds, said as if it were acknowledged: somebody may have received it
 //!   tell scarce | plenty      as whoever watches the disk  condemn          mark it as damaged
 //! ```
 
 use std::io::BufRead as _;
 
 use segel::{
-    event::{Class, Draft},
-    journal::{Entry, Journal, JournalError, Room},
+    event::{Class, Digest, Draft},
+    journal::{Entry, Journal, JournalError, Recorded, Room},
 };
 use segel_hardware_tests::witness::{Said, draft};
 
@@ -83,6 +84,7 @@ impl Server<'_> {
                 Ok("forgotten".to_owned())
             }
             ["standing"] => self.standing(),
+            ["seen"] => self.seen(),
             ["tell", room] => {
                 self.journal()?.tell_room(if room == "scarce" { Room::Scarce } else { Room::Plenty });
                 Ok("told".to_owned())
@@ -129,6 +131,19 @@ impl Server<'_> {
             }
         }
         Ok(format!("{} refused", self.refused.len()))
+    }
+
+    fn seen(&self) -> anyhow::Result<String> {
+        let reader = self.journal()?.reader()?;
+        let mut count = 0;
+        for class in Class::ALL {
+            reader.each(*class, |record| {
+                let digest = Digest::of(&record.doc);
+                Said::Recorded(Recorded { class: *class, seq: record.seq, id: record.id, digest }).say();
+                count += 1;
+            })?;
+        }
+        Ok(format!("{count} seen"))
     }
 
     fn standing(&self) -> anyhow::Result<String> {
