@@ -118,6 +118,7 @@ pub struct Board {
     source: Source,
     since: jiff::Timestamp,
     clock: Clock,
+    journal: Journal,
     reader: JournalReader,
     ingest: watch::Receiver<IngestStanding>,
     uplink: Option<watch::Receiver<LinkStanding>>,
@@ -132,7 +133,7 @@ impl Board {
     pub fn new(source: Source, clock: Clock, journal: &Journal, ingest: watch::Receiver<IngestStanding>) -> Result<Self, JournalError> {
         let reader = journal.reader()?;
         let since = clock.now().wall;
-        Ok(Self { source, since, clock, reader, ingest, uplink: None, broker: Arc::default() })
+        Ok(Self { source, since, clock, journal: journal.clone(), reader, ingest, uplink: None, broker: Arc::default() })
     }
 
     /// The same, with the link to customs.
@@ -155,7 +156,7 @@ impl Board {
     /// When the journal cannot be read.
     pub fn status(&self) -> Result<Status, JournalError> {
         let now = self.clock.now();
-        let accounts = self.reader.accounts(&UPLINK)?;
+        let accounts = self.reader.accounts(&UPLINK).inspect_err(|fault| self.journal.look_at(fault))?;
         let accounts: Vec<_> = accounts.iter().map(|account| class_account(account, now.wall)).collect();
         let ingest = self.ingest.borrow().clone();
         Ok(Status {

@@ -287,6 +287,13 @@ pub(super) static KEYS: &[Key] = &[
         "two million receipts; none is dropped, but beyond it no new opening is promised",
     ),
     limit("journal", "reserve_mib", "MiB", (32, 0, 65_536), "room kept for tens of thousands of alarms and receipts when the disk is full"),
+    limit(
+        "journal",
+        "proof_every_h",
+        "h",
+        (24, 0, 720),
+        "a bit that flips on disk is found while there are still copies elsewhere; 0 switches the proof off",
+    ),
     limit("thinning", "heartbeat_s", "s", (60, 1, 86_400), "an unchanged seal is still shown to be there once a minute"),
     limit("thinning", "tag_repeat_s", "s", (10, 0, 3600), "a reader sees a standing tag many times a second; one passage is one event"),
     limit("thinning", "battery_step_percent", "%", (5, 1, 100), "below this a change is noise"),

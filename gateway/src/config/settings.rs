@@ -95,6 +95,9 @@ pub struct JournalSettings {
     /// `reserve_mib`: room kept for alarms and receipts on a full disk, in bytes; 0 keeps none.
     #[serde(rename = "reserve_mib", deserialize_with = "mib")]
     pub reserve_bytes: u64,
+    /// `proof_every_h`: every event on disk is held against what was written this often; zero never.
+    #[serde(rename = "proof_every_h", deserialize_with = "hours")]
+    pub proof_every: Duration,
 }
 
 /// `[thinning]`: which repeats of a radio are worth an event.

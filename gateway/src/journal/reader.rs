@@ -23,7 +23,7 @@ const PAGE: usize = 512;
 const PAGE_BYTES: usize = 512 * 1024;
 
 /// What makes a [`Record`], in this order.
-const COLUMNS: &str = "class, seq, id, type, subject, wall, doc, rowid";
+pub(super) const COLUMNS: &str = "class, seq, id, type, subject, wall, doc, rowid";
 
 /// Which events `tail` wants; all of them by default.
 #[derive(Debug, Clone, Default)]
@@ -54,7 +54,7 @@ pub struct Place(i64);
 /// A read-only view of the journal. The calls block for the time of the query, so use them from `spawn_blocking`.
 #[derive(Debug)]
 pub struct JournalReader {
-    connection: Connection,
+    pub(super) connection: Connection,
     dir: PathBuf,
     journal: JournalId,
     source: String,
@@ -349,7 +349,7 @@ impl JournalReader {
     }
 }
 
-fn record(row: &Row<'_>) -> Result<Record, rusqlite::Error> {
+pub(super) fn record(row: &Row<'_>) -> Result<Record, rusqlite::Error> {
     let subject: String = row.get(4)?;
     let damaged = |column, cause: Box<dyn std::error::Error + Send + Sync>| {
         rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, cause)

@@ -139,6 +139,12 @@ impl Store {
         self.journal
     }
 
+    /// The gate it belongs to.
+    pub(super) const fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// The ends of what is committed.
     pub(super) const fn chains(&self) -> &Chains {
         &self.chains
     }
@@ -192,6 +198,10 @@ impl Store {
                 return Err(JournalError::Lost { class: *class, had: had.seq, has: has.seq });
             }
             self.recall_resurrected(*class, had.seq)?;
+        }
+        if !self.resurrected.is_empty() {
+            // Found is not flushed: what a failed flush gave up is in memory only, and no later flush of the log brings it to disk.
+            settle(&self.connection)?;
         }
         self.chains = found;
         self.stale = false;
@@ -369,6 +379,20 @@ impl Store {
     pub(super) fn checkpoint(&self) -> Result<(), JournalError> {
         Ok(self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
     }
+}
+
+/// Copies all that the log holds into the database file and flushes that. What a recovered log holds may never have
+/// reached the disk: its writer was killed before the flush, or the flush failed, after which the system takes the pages
+/// for clean and a second flush of the log does nothing. Only written anew it is certain.
+///
+/// # Errors
+/// When it is not certain: the disk is full or fails, or somebody reads an older state for longer than the wait for locks.
+pub(super) fn settle(connection: &Connection) -> Result<(), rusqlite::Error> {
+    let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(FULL)", [], |row| row.get(0))?;
+    if busy == 0 {
+        return Ok(());
+    }
+    Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY), Some("somebody reads an older state".to_owned())))
 }
 
 /// One fact of the journal about itself.

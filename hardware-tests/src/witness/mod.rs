@@ -40,7 +40,7 @@ pub const OUTLETS: [Outlet; 2] = [Outlet::named("broker"), Outlet::named("uplink
 /// The kind of the notes it keeps.
 pub const NOTES: &str = "work";
 /// Room it keeps for alarms and receipts, in bytes.
-pub const RESERVE_BYTES: u64 = 256 * 1024;
+pub const RESERVE_BYTES: u64 = 1024 * 1024;
 /// Longest that upkeep of these small journals takes on a busy machine.
 const UPKEEP: Duration = Duration::from_secs(30);
 /// Records read at a time.
