@@ -210,6 +210,17 @@ fn new_directory(dir: &Path, now: Timestamp) -> Result<PathBuf, JournalError> {
     Err(JournalError::Place { path: dir.join(stem), source })
 }
 
+/// Makes the directory of the journal if it is missing, durably: what is acknowledged in it must not vanish with its name.
+pub(super) fn make(dir: &Path) -> Result<(), JournalError> {
+    let missing: Vec<_> = dir.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
+    fs::create_dir_all(dir).map_err(|source| JournalError::Place { path: dir.to_owned(), source: Arc::new(source) })?;
+    for made in missing {
+        let parent = made.parent().filter(|parent| !parent.as_os_str().is_empty());
+        sync(parent.unwrap_or(Path::new(".")))?;
+    }
+    Ok(())
+}
+
 /// Makes names in this directory durable.
 pub(super) fn sync(dir: &Path) -> Result<(), JournalError> {
     let place = |source| JournalError::Place { path: dir.to_owned(), source: Arc::new(source) };

@@ -151,8 +151,7 @@ impl Journal {
     /// When the directory cannot be written, another process has it open, or it belongs to another gate or a later version.
     #[expect(clippy::needless_pass_by_value, reason = "whoever opens the journal hands it the identity it will write")]
     pub fn open(dir: &Path, config: JournalConfig, source: Source) -> Result<(Self, Opening), JournalError> {
-        let place = |source| JournalError::Place { path: dir.to_owned(), source: Arc::new(source) };
-        std::fs::create_dir_all(dir).map_err(place)?;
+        aside::make(dir)?;
         let lock = Lock::take(dir)?;
         let (store, opening) = open_store(dir, &source, config.telemetry_quota_bytes)?;
         let journal = Self::start(dir, store, lock, config)?;

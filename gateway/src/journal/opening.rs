@@ -17,7 +17,7 @@ use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use uuid::Uuid;
 
 use super::mark::{Found, Log, Mark};
-use super::store::{Chains, Store, load, load_refused, meta, settle, signed};
+use super::store::{Chains, Store, flush_log, load, load_refused, meta, settle, signed};
 use super::{JournalError, aside, schema};
 use crate::event::document::Head as Document;
 use crate::event::{Class, Digest, JournalId, Source};
@@ -209,14 +209,8 @@ fn check_ends(connection: &Connection, journal: JournalId, mark: Option<&Mark>, 
 /// What was found is shown to others from now on, who pass it on: it must outlive a power cut. A log that was left by a
 /// process that died may hold what was never flushed.
 fn make_durable(connection: &Connection, dir: &Path) -> Result<(), JournalError> {
-    let place = |path: &Path, source| JournalError::Place { path: path.to_owned(), source: Arc::new(source) };
-    let log = dir.join(format!("{}-wal", schema::FILE));
-    match std::fs::File::open(&log).and_then(|file| file.sync_data()) {
-        Ok(()) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(place(&log, error)),
-    }
-    match settle(connection).map_err(JournalError::from) {
+    flush_log(dir)?;
+    match settle(connection, dir) {
         // On a full disk, or beside somebody who reads, the flush of the log has to do.
         Err(error @ (JournalError::DiskFull(_) | JournalError::Busy(_))) => {
             tracing::warn!(%error, "what the journal's log holds could not be copied into its database at the start");
