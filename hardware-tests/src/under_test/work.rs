@@ -36,11 +36,24 @@ pub(super) struct Order {
     /// Largest text in an event, in bytes.
     #[arg(long, default_value_t = SIZE_MAX)]
     size: usize,
+    /// So many steps of a hundred put events into the archive or give pages back, beside the usual.
+    #[arg(long, default_value_t = 0)]
+    archiving: u32,
+    /// So many steps of a hundred close the journal and open it again, beside the usual.
+    #[arg(long, default_value_t = 0)]
+    reopening: u32,
 }
 
 /// Works until the steps are done.
 pub(super) async fn run(place: &Place, order: &Order) -> anyhow::Result<()> {
-    let mut worker = Worker { chance: StdRng::seed_from_u64(order.seed), made: order.from, size: order.size, journal: place.open()? };
+    let mut worker = Worker {
+        chance: StdRng::seed_from_u64(order.seed),
+        made: order.from,
+        size: order.size,
+        archiving: order.archiving,
+        reopening: order.reopening,
+        journal: place.open()?,
+    };
     Said::Doing("working".to_owned()).say();
     for _ in 0..order.steps {
         worker.step(place).await?;
@@ -55,11 +68,23 @@ struct Worker {
     /// Events made so far.
     made: u64,
     size: usize,
+    archiving: u32,
+    reopening: u32,
     journal: Journal,
 }
 
 impl Worker {
     async fn step(&mut self, place: &Place) -> anyhow::Result<()> {
+        if self.chance.random_range(0..100) < self.reopening {
+            return self.reopen(place).await;
+        }
+        if self.chance.random_range(0..100) < self.archiving {
+            self.put_away().await?;
+            if self.chance.random_ratio(1, 3) {
+                self.give_back().await?;
+            }
+            return Ok(());
+        }
         match self.chance.random_range(0..100) {
             0..40 => self.one().await,
             40..60 => self.pipelined().await?,

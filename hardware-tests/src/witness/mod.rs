@@ -118,6 +118,27 @@ pub struct Witness {
 }
 
 impl Witness {
+    /// Everything in a journal that was written by somebody else, taken as promised.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn of(dir: &Path) -> anyhow::Result<Self> {
+        let reader = JournalReader::open(dir)?;
+        let mut witness = Self { journal: Some(reader.journal()), ..Self::default() };
+        for class in Class::ALL {
+            reader.each(*class, |record| {
+                let (class, seq, id) = (*class, record.seq, record.id);
+                witness.tried.insert(id);
+                let digest = segel::event::Digest::of(&record.doc);
+                witness.promised[class as usize].insert(seq, Recorded { class, seq, id, digest });
+            })?;
+        }
+        for note in reader.notes(NOTES)? {
+            witness.notes.insert(note.key, number_in(&note.value));
+        }
+        Ok(witness)
+    }
+
     /// Takes in one thing said.
     ///
     /// # Errors
