@@ -25,7 +25,7 @@ use std::{
 use anyhow::Context as _;
 use segel::{
     event::{Assurance, BootId, Class, ClockQuality, Draft, EventType, JournalId, Seq, Source, Stamp, Subject},
-    journal::{Beginning, Entry, Journal, JournalConfig, JournalReader, Outlet, Recorded},
+    journal::{Beginning, Entry, Journal, JournalConfig, JournalError, JournalReader, Opening, Outlet, Recorded},
 };
 use uuid::Uuid;
 
@@ -41,6 +41,8 @@ pub const OUTLETS: [Outlet; 2] = [Outlet::named("broker"), Outlet::named("uplink
 pub const NOTES: &str = "work";
 /// Room it keeps for alarms and receipts, in bytes.
 pub const RESERVE_BYTES: u64 = 1024 * 1024;
+/// Longest between a fork and its exec on a busy machine.
+const LOCK_PASSES: Duration = Duration::from_secs(2);
 /// Longest that upkeep of these small journals takes on a busy machine.
 const UPKEEP: Duration = Duration::from_secs(30);
 /// Records read at a time.
@@ -221,7 +223,7 @@ impl Witness {
         }
         journal.close().await.context("it does not close")?;
 
-        let (journal, opening) = Journal::open(dir, config(quota), source()).context("it does not open again")?;
+        let (journal, opening) = open_again(dir, quota).await.context("it does not open again")?;
         anyhow::ensure!(opening.beginning == Beginning::Resumed, "the second opening is not clean: {:?}", opening.beginning);
         settled(&journal).await?;
         self.compare(&journal.reader()?).context("after it went on")?;
@@ -307,6 +309,18 @@ impl Witness {
         );
         anyhow::ensure!(there <= tried.max(promised), "{class} events up to {there} are recorded as archived and nobody tried that");
         Ok(there)
+    }
+}
+
+/// Opens a journal that this process has just closed. A process that another test starts at this moment holds the lock
+/// for an instant: between its fork and its exec it has all that is open here.
+async fn open_again(dir: &Path, quota: u64) -> Result<(Journal, Opening), JournalError> {
+    let deadline = tokio::time::Instant::now() + LOCK_PASSES;
+    loop {
+        match Journal::open(dir, config(quota), source()) {
+            Err(JournalError::InUse { .. }) if tokio::time::Instant::now() < deadline => tokio::time::sleep(Duration::from_millis(5)).await,
+            other => return other,
+        }
     }
 }
 
