@@ -269,3 +269,137 @@ pub(crate) fn alarm(clock: &Clock, flaw: &Flaw, delivered: Delivered, more: Opti
     Draft::new(Class::Alarm, EventType::JournalDamaged, Subject::gateway(), clock.now(), Assurance::Own, &body)
         .expect("a class, a number and a sentence are a small object")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::event::Source;
+    use crate::journal::{Beginning, JournalConfig, Opening};
+
+    fn open(dir: &Path, quota: u64) -> (Proof, Opening) {
+        let config = JournalConfig { telemetry_quota_bytes: quota, ..JournalConfig::default() };
+        let (journal, opening) = Journal::open(dir, config, Source::new("idsrg", "g01").unwrap()).unwrap();
+        (Proof::new(journal, Clock::new(Duration::from_secs(1), None), Duration::from_secs(1)), opening)
+    }
+
+    async fn record(proof: &Proof, class: Class, count: u64) {
+        for n in 0..count {
+            let body = serde_json::json!({ "n": n });
+            let draft = Draft::new(class, EventType::ForcedOpen, Subject::gateway(), proof.clock.now(), Assurance::Own, &body).unwrap();
+            proof.journal.append(Entry::new(draft).at_once()).await.unwrap();
+        }
+    }
+
+    /// Everything of the alarms so far is delivered, as far as the journal knows.
+    async fn deliver(proof: &Proof, upto: Seq) {
+        proof.journal.advance(&UPLINK, Class::Alarm, upto);
+        record(proof, Class::Receipt, 1).await;
+        assert_eq!(proof.journal.reader().unwrap().cursor(&UPLINK, Class::Alarm).unwrap(), upto);
+    }
+
+    fn falsify(dir: &Path, from: i64, to: i64) {
+        let tool = rusqlite::Connection::open(dir.join("journal.db")).unwrap();
+        tool.execute("UPDATE event SET doc = CAST('{}' AS BLOB) WHERE class = 0 AND seq BETWEEN ?1 AND ?2", [from, to]).unwrap();
+    }
+
+    fn told(proof: &Proof) -> Vec<serde_json::Value> {
+        let mut told = Vec::new();
+        let take = |record: &crate::journal::Record| {
+            if record.kind == "JOURNAL_DAMAGED" {
+                told.push(serde_json::from_slice::<serde_json::Value>(&record.doc).unwrap()["data"].clone());
+            }
+        };
+        proof.journal.reader().unwrap().each(Class::Alarm, take).unwrap();
+        told
+    }
+
+    #[tokio::test]
+    async fn a_sound_journal_is_proved_without_a_word_also_while_it_drops_and_records() {
+        let dir = tempfile::tempdir().unwrap();
+        let (proof, _) = open(dir.path(), 20_000);
+        record(&proof, Class::Alarm, 30).await;
+        record(&proof, Class::Telemetry, 60).await;
+        let mut proving = Proving::new();
+        let mut rows = 0;
+        while let Some(step) = proving.step(&proof.journal.reader().unwrap(), 7).unwrap() {
+            assert_eq!(step.flaws, []);
+            rows += step.rows;
+            if rows < 400 {
+                record(&proof, Class::Telemetry, 20).await;
+            }
+        }
+        assert!(rows > 100, "{rows}");
+        assert_eq!(proof.once(Duration::ZERO).await.unwrap(), Verdict::GoesOn);
+        assert!(told(&proof).is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_damaged_event_that_was_delivered_is_told_once_and_a_flood_of_them_is_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let (proof, _) = open(dir.path(), u64::MAX);
+        record(&proof, Class::Alarm, 200).await;
+        deliver(&proof, Seq(200)).await;
+        falsify(dir.path(), 40, 40);
+        for _ in 0..2 {
+            assert_eq!(proof.once(Duration::ZERO).await.unwrap(), Verdict::GoesOn);
+            let told = told(&proof);
+            assert_eq!(told.len(), 1, "{told:?}");
+            assert_eq!((&told[0]["class"], &told[0]["seq"], &told[0]["delivered"]), (&"alarm".into(), &"40".into(), &true.into()));
+        }
+        falsify(dir.path(), 100, 149);
+        for _ in 0..2 {
+            assert_eq!(proof.once(Duration::ZERO).await.unwrap(), Verdict::GoesOn);
+            let told = told(&proof);
+            assert_eq!(told.len(), TOLD_MAX + 1, "{told:?}");
+            assert_eq!(told[TOLD_MAX]["more"], 31, "{told:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_damaged_event_that_was_not_delivered_condemns_the_journal() {
+        let dir = tempfile::tempdir().unwrap();
+        let (proof, _) = open(dir.path(), u64::MAX);
+        record(&proof, Class::Alarm, 20).await;
+        deliver(&proof, Seq(10)).await;
+        falsify(dir.path(), 11, 11);
+        assert_eq!(proof.once(Duration::ZERO).await.unwrap(), Verdict::Condemned);
+        assert_eq!(proof.journal.condemned().await.place, Some((Class::Alarm, Seq(11))));
+        proof.journal.close().await.unwrap();
+        let (_, opening) = open(dir.path(), u64::MAX);
+        let Beginning::SetAside { reason, .. } = opening.beginning else { panic!("{:?}", opening.beginning) };
+        assert!(reason.starts_with("its alarm 11 is damaged"), "{reason}");
+    }
+
+    #[tokio::test]
+    async fn a_row_that_is_gone_out_of_order_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let (proof, _) = open(dir.path(), u64::MAX);
+        record(&proof, Class::Alarm, 20).await;
+        let tool = rusqlite::Connection::open(dir.path().join("journal.db")).unwrap();
+        tool.execute("DELETE FROM event WHERE class = 0 AND seq = 5", []).unwrap();
+        drop(tool);
+        assert_eq!(proof.once(Duration::ZERO).await.unwrap(), Verdict::Condemned);
+        assert!(proof.journal.condemned().await.what.contains("the numbers from 5 to 5 before it are missing"));
+    }
+
+    #[tokio::test]
+    async fn a_tree_that_is_broken_condemns_the_journal() {
+        let dir = tempfile::tempdir().unwrap();
+        let (proof, _) = open(dir.path(), u64::MAX);
+        record(&proof, Class::Alarm, 200).await;
+        proof.journal.close().await.unwrap();
+        let path = dir.path().join("journal.db");
+        let tool = rusqlite::Connection::open(&path).unwrap();
+        let root: u32 = tool.query_row("SELECT rootpage FROM sqlite_schema WHERE name = 'event_subject'", [], |row| row.get(0)).unwrap();
+        drop(tool);
+        let (proof, opening) = open(dir.path(), u64::MAX);
+        assert_eq!(opening.beginning, Beginning::Resumed);
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[(root as usize - 1) * 4096..root as usize * 4096].fill(0xA5);
+        std::fs::write(&path, bytes).unwrap();
+        assert_eq!(proof.once(Duration::ZERO).await.unwrap(), Verdict::Condemned);
+        assert_eq!(proof.journal.condemned().await.place, None);
+    }
+}

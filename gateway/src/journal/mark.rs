@@ -162,6 +162,15 @@ impl Mark {
         named.map(|(class, seq)| format!("{class} {seq}")).collect::<Vec<_>>().join(", ")
     }
 
+    /// What must have happened to a database that does not reach what this names.
+    pub(super) fn suspicion(&self, log: Log) -> &'static str {
+        match (self.state, log) {
+            (State::Settled, _) => "an older copy of this journal was put in its place",
+            (State::Open, Log::Missing) => "its log (journal.db-wal) is missing",
+            (State::Open, Log::There) => "its log (journal.db-wal) is damaged, or an older copy was put in its place",
+        }
+    }
+
     /// Why the database cannot be the one this mark was written beside; none when it can.
     pub(super) fn contradiction(
         &self,
@@ -189,11 +198,7 @@ impl Mark {
             let head = &chains[*class as usize];
             if recorded > head.seq {
                 let ends = if head.seq == Seq::NONE { format!("it has no {class}") } else { format!("it ends at {class} {}", head.seq) };
-                let what = match (self.state, log) {
-                    (State::Settled, _) => "an older copy of this journal was put in its place",
-                    (State::Open, Log::Missing) => "its log (journal.db-wal) is missing",
-                    (State::Open, Log::There) => "its log (journal.db-wal) is damaged, or an older copy was put in its place",
-                };
+                let what = self.suspicion(log);
                 return Ok(Some(format!("{what}: {ends} and {class} {recorded} had been recorded")));
             }
             let held: Option<[u8; 32]> = connection
@@ -260,7 +265,7 @@ impl Keeper {
         let mark = Mark { source: store.source().to_string(), journal: store.journal(), state: State::Open, ends: ends(store.chains()) };
         if let Err(fault) = mark.write(dir) {
             tracing::warn!(%fault, "the journal's mark cannot be written: an older copy put in its place would not be noticed");
-            if !matches!(Mark::find(dir), Found::Whole(old) if old.journal == mark.journal) {
+            if matches!(Mark::find(dir), Found::Whole(old) if old.journal != mark.journal) {
                 aside::remove(&dir.join(FILE))?;
             }
         }

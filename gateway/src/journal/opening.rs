@@ -79,7 +79,7 @@ impl Store {
         let blank = std::fs::metadata(&path).map_or(true, |file| file.len() == 0);
         if let Some(mark) = mark.as_ref().filter(|mark| blank && mark.names_something()) {
             let what = if path.exists() { "is empty" } else { "is missing" };
-            return Err(Refusal::Damaged(format!("its database ({}) {what}, and it had recorded {}", schema::FILE, mark.named())));
+            return Err(Refusal::Damaged(format!("its database ({}) {what}, and {} had been recorded", schema::FILE, mark.named())));
         }
         let mut connection = Connection::open(&path)?;
         // Until it is known to be a journal, closing must leave the file and its log as they are: they may be evidence.
@@ -96,7 +96,12 @@ impl Store {
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         schema::prepare_any(&connection)?;
         let fresh = is_fresh(&connection, &path)?;
-        if !fresh {
+        if fresh {
+            // A young journal is in its log alone.
+            if let Some(mark) = mark.as_ref().filter(|mark| mark.names_something()) {
+                return Err(Refusal::Damaged(format!("{}: it holds nothing and {} had been recorded", mark.suspicion(log), mark.named())));
+            }
+        } else {
             check_writable(&connection, &path)?;
             let journal = check_identity(&connection, &path, source, mark.as_ref())?;
             check_ends(&connection, journal, mark.as_ref(), log)?;
