@@ -20,16 +20,21 @@ use std::{
 use anyhow::Context as _;
 use libtest_mimic::Arguments;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use segel::journal::JournalReader;
 use segel_hardware_tests::{
     cutfs::{Cut, CutFs, Image, Names, Trigger},
     length::{Length, seed},
     peers::{Peer, on_runtime, trial},
-    witness::{Found, Life, Said, Witness},
+    witness::{Found, Life, Said, Talk, Witness},
 };
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_journal-under-test");
 /// Power cuts in CI and nightly.
 const CUTS: Length = Length { ci: 50, nightly: 500 };
+/// Power cuts while a journal is being set aside, in CI and nightly.
+const ASIDES: Length = Length { ci: 25, nightly: 200 };
+/// Setting aside and beginning anew takes some thirty requests that change something.
+const ASIDE_REQUESTS: u64 = 30;
 /// Most cuts after one another on one journal: it grows with each.
 const CHAIN: usize = 12;
 /// Bytes of telemetry before the oldest is dropped: some hundred events, so that every life drops some.
@@ -43,6 +48,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let trials = vec![
         trial("nothing_acknowledged_is_lost_whenever_the_power_goes_and_whatever_the_disk_kept", &[Peer::Fuse], || on_runtime(cuts())),
+        trial("a_journal_being_set_aside_when_the_power_goes_is_set_aside_whole_afterwards", &[Peer::Fuse], || on_runtime(asides())),
         trial("the_same_cuts_catch_a_writer_that_syncs_less_than_it_promises", &[Peer::Fuse], || on_runtime(control())),
     ];
     libtest_mimic::run(&arguments, trials).exit_code()
@@ -159,6 +165,71 @@ async fn chain(length: usize, chance: &mut StdRng, tally: &mut Tally) -> anyhow:
             (witness, image) = (judge, Image::of(dir.path())?);
         }
     }
+    Ok(())
+}
+
+// ---- setting aside ----------------------------------------------------------------------------------------------
+
+/// A condemned journal is opened, and the power goes while it is being set aside: afterwards everything acknowledged is
+/// in what was set aside, and a new journal works.
+async fn asides() -> anyhow::Result<()> {
+    let seed = seed();
+    let wanted = ASIDES.now();
+    eprintln!("{wanted} power cuts while setting aside: SEGEL_SEED={seed}");
+    let mut chance = StdRng::seed_from_u64(seed);
+    let (condemned, promised) = tokio::task::block_in_place(condemned)?;
+    let (mut finished, mut before) = (0, 0);
+    for number in 0..wanted {
+        let how = Cut::ALL[chance.random_range(0..Cut::ALL.len())];
+        let fs = CutFs::mount(&condemned)?;
+        fs.arm(Trigger { after: chance.random_range(1..=ASIDE_REQUESTS), names: Names::Any });
+        let life = Life::begin(PROGRAM, fs.path(), QUOTA, &["work".to_owned(), "--seed=1".to_owned(), "--steps=0".to_owned()])?;
+        let _ = fs.wait_for_dark(Duration::from_secs(2));
+        let image = fs.cut(how, &mut chance);
+        life.kill(&mut Witness::default())?;
+        drop(fs);
+        before += usize::from(!image.paths().any(|path| path.to_string_lossy().contains("damaged")));
+        set_aside_whole(&image, &promised)
+            .await
+            .with_context(|| format!("SEGEL_SEED={seed}, cut {number}, kept {how}; {}", keep(&image)))?;
+        finished += 1;
+    }
+    eprintln!(
+        "{finished} cuts, {before} of them before anything had moved; {} acknowledged events found aside each time",
+        promised.count()
+    );
+    anyhow::ensure!(before < wanted, "no cut came while the journal was being moved");
+    Ok(())
+}
+
+/// A journal with a log, and the mark that condemns it.
+fn condemned() -> anyhow::Result<(Image, Witness)> {
+    let dir = tempfile::tempdir()?;
+    let mut witness = Witness::default();
+    let mut talk = Talk::begin(PROGRAM, dir.path(), QUOTA)?;
+    for question in ["open", "append alarm 10 100", "append receipt 10 100", "condemn"] {
+        talk.ask(question, &mut witness)?;
+    }
+    talk.kill()?;
+    Ok((Image::of(dir.path())?, witness))
+}
+
+async fn set_aside_whole(image: &Image, promised: &Witness) -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    image.lay(dir.path())?;
+    let mut witness = Witness::default();
+    let mut talk = Talk::begin(PROGRAM, dir.path(), QUOTA)?;
+    for question in ["open", "append alarm 1 100", "close"] {
+        let (_, answer) = talk.ask(question, &mut witness)?;
+        anyhow::ensure!(!answer.starts_with("error"), "{question}: {answer}");
+    }
+    talk.kill()?;
+    witness.check(dir.path(), QUOTA).await.context("the new journal")?;
+    let aside: Vec<_> =
+        std::fs::read_dir(dir.path())?.filter_map(Result::ok).map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+    let holds = |path: &&std::path::PathBuf| JournalReader::open(path).is_ok_and(|reader| promised.compare(&reader).is_ok());
+    let whole = aside.iter().filter(holds).count();
+    anyhow::ensure!(whole == 1, "{whole} of {aside:?} hold what was promised");
     Ok(())
 }
 
