@@ -29,8 +29,10 @@ const KILLS: Length = Length { ci: 50, nightly: 500 };
 const CHAIN: usize = 10;
 /// Bytes of telemetry before the oldest is dropped.
 const QUOTA: u64 = 60_000;
-/// A life that is killed while it opens lives at most so long, in microseconds: twice as long as it opens.
-const OPENING_US: u64 = 40_000;
+/// A life that is killed while it opens lives at most so much longer than one that only opens, in parts of ten.
+const OPENING_TENTHS: u32 = 13;
+/// Longest that one takes on a busy machine.
+const OPENS: Duration = Duration::from_secs(20);
 /// The others live so long, in milliseconds.
 const LIFE_MS: std::ops::Range<u64> = 30..500;
 /// Events of one life are numbered from a number no earlier life reached.
@@ -65,9 +67,9 @@ impl Purpose {
         }
     }
 
-    fn life(self, chance: &mut StdRng) -> Duration {
+    fn life(self, opens: Duration, chance: &mut StdRng) -> Duration {
         match self {
-            Self::Opening => Duration::from_micros(chance.random_range(0..OPENING_US)),
+            Self::Opening => (opens * OPENING_TENTHS / 10).mul_f64(chance.random()),
             _ => Duration::from_millis(chance.random_range(LIFE_MS)),
         }
     }
@@ -125,8 +127,20 @@ fn frozen() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("frozen/journal-v1.db")
 }
 
+/// How long a life takes now that opens the older journal, brings it up and ends.
+fn time_to_open() -> anyhow::Result<Duration> {
+    let dir = tempfile::tempdir()?;
+    std::fs::copy(frozen(), dir.path().join("journal.db"))?;
+    let began = Instant::now();
+    let life = Life::begin(PROGRAM, dir.path(), QUOTA, &["work".to_owned(), "--seed=1".to_owned(), "--steps=0".to_owned()])?;
+    let ended = life.wait(OPENS, &mut Witness::of(dir.path())?)?;
+    anyhow::ensure!(ended.status.success(), "it does not open: {}", ended.complaints);
+    Ok(began.elapsed())
+}
+
 /// Kills after one another on one journal; every third chain begins with one of schema 1.
 async fn chain(length: usize, chance: &mut StdRng, tally: &mut Tally) -> anyhow::Result<()> {
+    let opens = tokio::task::block_in_place(time_to_open)?;
     let mut dir = tempfile::tempdir()?;
     let mut witness = Witness::default();
     let old = chance.random_ratio(1, 3) || tally.kills() == 0;
@@ -141,7 +155,7 @@ async fn chain(length: usize, chance: &mut StdRng, tally: &mut Tally) -> anyhow:
             vec!["work".to_owned(), format!("--seed={}", chance.random::<u64>()), format!("--from={}", (number as u64 + 1) * NUMBERS)];
         order.extend(purpose.arguments());
         let life = Life::begin(PROGRAM, dir.path(), QUOTA, &order)?;
-        tokio::time::sleep(purpose.life(chance)).await;
+        tokio::time::sleep(purpose.life(opens, chance)).await;
         let ended = life.kill(&mut witness)?;
         anyhow::ensure!(ended.status.code().is_none(), "it ended by itself before it was killed: {}: {}", ended.status, ended.complaints);
 

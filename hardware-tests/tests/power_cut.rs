@@ -13,6 +13,7 @@
 
 use std::{
     collections::BTreeMap,
+    path::Path,
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -97,6 +98,8 @@ struct Tally {
     /// Cuts after which there was something to keep.
     with_promises: usize,
     in_opening: usize,
+    /// Chains that began with a journal of the version before.
+    older: usize,
     found: Found,
 }
 
@@ -113,13 +116,14 @@ async fn cuts() -> anyhow::Result<()> {
     }
     let Found { held, gone, acknowledged, surplus } = tally.found;
     eprintln!(
-        "{wanted} cuts in {} s by what was kept {:?} and by moment {:?}, {} while opening, {} with promises to keep; \
+        "{wanted} cuts in {} s by what was kept {:?} and by moment {:?}, {} while opening, {} with promises to keep, {} chains from schema 1; \
          {acknowledged} acknowledged events looked for and found ({held} held, {gone} accounted for), {surplus} found besides",
         began.elapsed().as_secs(),
         tally.modes,
         tally.moments,
         tally.in_opening,
-        tally.with_promises
+        tally.with_promises,
+        tally.older
     );
     anyhow::ensure!(tally.with_promises * 2 > wanted, "too many cuts had nothing to lose: {tally:?}");
     anyhow::ensure!(tally.in_opening > 0, "no cut came while the journal was being opened");
@@ -127,10 +131,19 @@ async fn cuts() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A journal as the version before wrote it: the first life brings it up to this one's schema, or is cut while it does.
+fn older() -> anyhow::Result<(Image, Witness)> {
+    let dir = tempfile::tempdir()?;
+    let frozen = Path::new(env!("CARGO_MANIFEST_DIR")).join("frozen/journal-v1.db");
+    std::fs::copy(frozen, dir.path().join("journal.db"))?;
+    let image = Image::of(dir.path())?;
+    Ok((image, Witness::of(dir.path())?))
+}
+
 /// Cuts after one another on one journal.
 async fn chain(length: usize, chance: &mut StdRng, tally: &mut Tally) -> anyhow::Result<()> {
-    let mut image = Image::default();
-    let mut witness = Witness::default();
+    let (mut image, mut witness) = if chance.random_ratio(1, 5) { older()? } else { Default::default() };
+    tally.older += usize::from(!witness.is_empty());
     for number in 0..length {
         let (how, moment) = (Cut::ALL[chance.random_range(0..Cut::ALL.len())], Moment::any(chance));
         let order = ["work".to_owned(), format!("--seed={}", chance.random::<u64>()), format!("--from={}", number as u64 * NUMBERS)];

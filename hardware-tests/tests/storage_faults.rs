@@ -41,9 +41,9 @@ fn main() -> ExitCode {
     };
     let trials = vec![
         fuse("a_full_disk_refuses_telemetry_first_and_records_alarms_into_the_reserve", full),
-        fuse("a_disk_that_cannot_be_written_is_said_to_be_and_the_same_handle_goes_on", || passes(Fault::Write(NOT_THE_INDEX), "Storage")),
-        fuse("a_disk_that_became_read_only_is_said_to_be_and_the_same_handle_goes_on", || passes(Fault::ReadOnly, "Storage")),
-        fuse("a_disk_that_cannot_flush_acknowledges_nothing_and_the_same_handle_goes_on", || passes(Fault::Sync(Names::Any), "Storage")),
+        fuse("a_disk_that_cannot_be_written_is_said_to_be_and_the_same_handle_goes_on", || passes(&Fault::Write(NOT_THE_INDEX), "Storage")),
+        fuse("a_disk_that_became_read_only_is_said_to_be_and_the_same_handle_goes_on", || passes(&Fault::ReadOnly, "Storage")),
+        fuse("a_disk_that_cannot_flush_acknowledges_nothing_and_the_same_handle_goes_on", || passes(&Fault::Sync(Names::Any), "Storage")),
         fuse("a_page_that_cannot_be_read_counts_as_damage_and_the_same_handle_goes_on_when_it_can", unreadable),
         fuse("an_event_found_after_a_crash_is_durable_before_anybody_sees_it", seen_is_durable),
         fuse("an_ambiguous_commit_is_answered_once_and_only_when_it_is_durable", ambiguous),
@@ -178,7 +178,7 @@ impl Bench {
 // ---- failing ----------------------------------------------------------------------------------------------------
 
 /// A fault that passes: the error while it lasts, everything as before when it is over.
-fn passes(fault: Fault, error: &str) -> anyhow::Result<()> {
+fn passes(fault: &Fault, error: &str) -> anyhow::Result<()> {
     let mut bench = Bench::on(&Image::default())?;
     bench.records("append alarm 5 100")?;
     bench.records("append telemetry 5 100")?;

@@ -21,6 +21,8 @@ use super::{
 
 /// How long the kernel may believe what it was told of names and sizes. Only it changes them.
 const BELIEVED: Duration = Duration::from_secs(1);
+/// The unit of space that is told, in bytes: [`PAGE`].
+const BLOCK: u32 = 4096;
 /// Longest name, as on ext4.
 const NAME_MAX: u32 = 255;
 /// Space of a disk that is not full: 1 GiB.
@@ -65,23 +67,7 @@ impl Server {
         let (uid, gid) = self.owner;
         let (ino, blocks) = (INodeNo(ino), space / 512);
         let (atime, mtime, ctime, crtime) = (time, time, time, time);
-        Ok(FileAttr {
-            ino,
-            size,
-            blocks,
-            atime,
-            mtime,
-            ctime,
-            crtime,
-            kind,
-            perm,
-            nlink,
-            uid,
-            gid,
-            rdev: 0,
-            blksize: PAGE as u32,
-            flags: 0,
-        })
+        Ok(FileAttr { ino, size, blocks, atime, mtime, ctime, crtime, kind, perm, nlink, uid, gid, rdev: 0, blksize: BLOCK, flags: 0 })
     }
 
     /// Makes something new under a name nobody has.
@@ -417,7 +403,7 @@ impl Filesystem for Server {
         let (space, used) = (space.unwrap_or(SPACE), state.disk.used());
         let (blocks, free) = (space.max(used) / PAGE as u64, space.saturating_sub(used) / PAGE as u64);
         let files = state.disk.nodes.len() as u64;
-        reply.statfs(blocks, free, free, FILES, FILES.saturating_sub(files), PAGE as u32, NAME_MAX, PAGE as u32);
+        reply.statfs(blocks, free, free, FILES, FILES.saturating_sub(files), BLOCK, NAME_MAX, BLOCK);
     }
 
     fn fallocate(&self, _request: &Request, ino: INodeNo, _fh: FileHandle, offset: u64, length: u64, mode: i32, reply: ReplyEmpty) {
