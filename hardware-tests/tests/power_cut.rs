@@ -146,7 +146,7 @@ async fn chain(length: usize, chance: &mut StdRng, tally: &mut Tally) -> anyhow:
     tally.older += usize::from(!witness.is_empty());
     for number in 0..length {
         let (how, moment) = (Cut::ALL[chance.random_range(0..Cut::ALL.len())], Moment::any(chance));
-        let order = ["work".to_owned(), format!("--seed={}", chance.random::<u64>()), format!("--from={}", number as u64 * NUMBERS)];
+        let order = ["work".to_owned(), format!("--seed={}", chance.random::<u64>()), format!("--from={}", (number as u64 + 1) * NUMBERS)];
         let fs = CutFs::mount(&image)?;
         if let Some(trigger) = moment.trigger(chance) {
             fs.arm(trigger);

@@ -399,6 +399,9 @@ impl Filesystem for Server {
 
     fn statfs(&self, _request: &Request, _ino: INodeNo, reply: ReplyStatfs) {
         let state = self.shared.lock();
+        if state.is_dark() {
+            return reply.error(Errno::EIO);
+        }
         let space = state.faults.iter().find_map(|fault| if let Fault::Full { bytes } = fault { Some(*bytes) } else { None });
         let (space, used) = (space.unwrap_or(SPACE), state.disk.used());
         let (blocks, free) = (space.max(used) / PAGE as u64, space.saturating_sub(used) / PAGE as u64);

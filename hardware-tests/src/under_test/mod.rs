@@ -66,7 +66,7 @@ impl Place {
         let how = match opening.beginning {
             Beginning::Resumed => "resumed",
             Beginning::Fresh => "fresh",
-            _ => "aside",
+            Beginning::SetAside { .. } => "aside",
         };
         Said::Opened(how.to_owned(), opening.journal).say();
         Ok(journal)
