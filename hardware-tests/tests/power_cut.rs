@@ -142,7 +142,7 @@ fn older() -> anyhow::Result<(Image, Witness)> {
 
 /// Cuts after one another on one journal.
 async fn chain(length: usize, chance: &mut StdRng, tally: &mut Tally) -> anyhow::Result<()> {
-    let (mut image, mut witness) = if chance.random_ratio(1, 5) { older()? } else { Default::default() };
+    let (mut image, mut witness) = if chance.random_ratio(1, 5) || tally.modes.is_empty() { older()? } else { Default::default() };
     tally.older += usize::from(!witness.is_empty());
     for number in 0..length {
         let (how, moment) = (Cut::ALL[chance.random_range(0..Cut::ALL.len())], Moment::any(chance));
