@@ -5,7 +5,10 @@
 //! [`peers`], which says so when it is missing.
 
 pub mod disk;
+pub mod cutfs;
 pub mod ledger;
+pub mod length;
 pub mod mosquitto;
 pub mod peers;
 pub mod rig;
+pub mod witness;

@@ -27,6 +27,8 @@ pub enum Peer {
     Faketime,
     /// A file system of our own, of a few MiB: root may mount one in memory.
     SmallDisk,
+    /// The kernel's interface for file systems in a process, and the right to mount one.
+    Fuse,
 }
 
 impl Peer {
@@ -39,6 +41,9 @@ impl Peer {
             Self::Tmpfs => "run as root, where mounting is allowed",
             Self::Faketime => "install Debian's package faketime, or name libfaketimeMT.so.1 in SEGEL_FAKETIME",
             Self::SmallDisk => "run as root on a machine where `mount -t tmpfs` is allowed",
+            Self::Fuse => {
+                "load the kernel module fuse, give access to /dev/fuse, and run as root (or install fuse3, whose fusermount mounts for others)"
+            }
             Self::Paho => "install paho-mqtt for python3 (pip), or name an interpreter that has it in SEGEL_PYTHON",
         }
     }
@@ -53,6 +58,7 @@ impl Peer {
             Self::Tmpfs => crate::disk::Disk::new("16k").ok().map(|_| PathBuf::from("/proc/filesystems")),
             Self::Faketime => faketime(),
             Self::SmallDisk => small_disk(),
+            Self::Fuse => crate::cutfs::CutFs::mount(&crate::cutfs::Image::default()).ok().map(|_| PathBuf::from("/dev/fuse")),
             Self::Paho => runs(&std::env::var("SEGEL_PYTHON").unwrap_or_else(|_| "python3".to_owned()), &["-c", "import paho.mqtt.client"]),
         }
     }

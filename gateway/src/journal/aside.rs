@@ -39,6 +39,15 @@ pub(super) struct Unclaimed {
     pub(super) reason: String,
 }
 
+/// Whether each part can be looked for. One that cannot be found because the disk fails is not a missing one, and nothing
+/// may be concluded from it.
+pub(super) fn look(dir: &Path) -> Result<(), JournalError> {
+    for path in [""].iter().chain(&LOGS).map(|suffix| part(dir, suffix)) {
+        path.try_exists().map_err(|source| JournalError::Place { path, source: Arc::new(source) })?;
+    }
+    Ok(())
+}
+
 /// Whether a log or index lies there without its database.
 pub(super) fn is_orphaned(dir: &Path) -> bool {
     !part(dir, "").exists() && LOGS.iter().any(|suffix| part(dir, suffix).exists())
@@ -199,6 +208,17 @@ fn new_directory(dir: &Path, now: Timestamp) -> Result<PathBuf, JournalError> {
     }
     let source = Arc::new(io::Error::other("too many damaged journals within one second"));
     Err(JournalError::Place { path: dir.join(stem), source })
+}
+
+/// Makes the directory of the journal if it is missing, durably: what is acknowledged in it must not vanish with its name.
+pub(super) fn make(dir: &Path) -> Result<(), JournalError> {
+    let missing: Vec<_> = dir.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
+    fs::create_dir_all(dir).map_err(|source| JournalError::Place { path: dir.to_owned(), source: Arc::new(source) })?;
+    for made in missing {
+        let parent = made.parent().filter(|parent| !parent.as_os_str().is_empty());
+        sync(parent.unwrap_or(Path::new(".")))?;
+    }
+    Ok(())
 }
 
 /// Makes names in this directory durable.

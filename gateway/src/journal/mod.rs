@@ -153,8 +153,7 @@ impl Journal {
     /// When the directory cannot be written, another process has it open, or it belongs to another gate or a later version.
     #[expect(clippy::needless_pass_by_value, reason = "whoever opens the journal hands it the identity it will write")]
     pub fn open(dir: &Path, config: JournalConfig, source: Source) -> Result<(Self, Opening), JournalError> {
-        let place = |source| JournalError::Place { path: dir.to_owned(), source: Arc::new(source) };
-        std::fs::create_dir_all(dir).map_err(place)?;
+        aside::make(dir)?;
         let lock = Lock::take(dir)?;
         let (store, opening) = open_store(dir, &source, config.telemetry_quota_bytes)?;
         let journal = Self::start(dir, store, lock, config)?;
@@ -349,6 +348,7 @@ impl Journal {
 
 /// Opens the store, setting a damaged one aside.
 fn open_store(dir: &Path, source: &Source, quota: u64) -> Result<(Store, Opening), JournalError> {
+    aside::look(dir)?;
     let damage = if aside::is_marked(dir) {
         String::new()
     } else if aside::is_orphaned(dir) {

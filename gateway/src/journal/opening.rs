@@ -17,7 +17,7 @@ use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use uuid::Uuid;
 
 use super::mark::{Found, Log, Mark};
-use super::store::{Chains, Store, load, load_refused, meta, signed};
+use super::store::{Chains, Store, flush_log, load, load_refused, meta, settle, signed};
 use super::{JournalError, aside, schema};
 use crate::event::document::Head as Document;
 use crate::event::{Class, Digest, JournalId, Source};
@@ -126,6 +126,7 @@ impl Store {
             tracing::info!(from = version, to = schema::VERSION, "the journal was brought up to this version's schema");
         }
         let chains = load(&connection)?;
+        make_durable(&connection, dir)?;
         connection.progress_handler(0, None::<fn() -> bool>)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
         let steps = steps.load(Ordering::Relaxed);
@@ -207,6 +208,20 @@ fn check_ends(connection: &Connection, journal: JournalId, mark: Option<&Mark>, 
     match mark.map(|mark| mark.contradiction(connection, journal, &chains, log)).transpose()?.flatten() {
         Some(reason) => Err(Refusal::Damaged(reason)),
         None => Ok(()),
+    }
+}
+
+/// What was found is shown to others from now on, who pass it on: it must outlive a power cut. A log that was left by a
+/// process that died may hold what was never flushed.
+fn make_durable(connection: &Connection, dir: &Path) -> Result<(), JournalError> {
+    flush_log(dir)?;
+    match settle(connection, dir) {
+        // On a full disk, or beside somebody who reads, the flush of the log has to do.
+        Err(error @ (JournalError::DiskFull(_) | JournalError::Busy(_))) => {
+            tracing::warn!(%error, "what the journal's log holds could not be copied into its database at the start");
+            Ok(())
+        }
+        other => other,
     }
 }
 

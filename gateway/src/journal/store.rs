@@ -6,7 +6,10 @@
 //! again is answered with what is there; if something acknowledged is not there any more, that is damage.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
@@ -199,6 +202,10 @@ impl Store {
             }
             self.recall_resurrected(*class, had.seq)?;
         }
+        if !self.resurrected.is_empty() {
+            // Found is not flushed: what a failed flush gave up is in memory only, and no later flush of the log brings it to disk.
+            settle(&self.connection, &self.dir)?;
+        }
         self.chains = found;
         self.stale = false;
         Ok(())
@@ -377,6 +384,31 @@ impl Store {
     }
 }
 
+/// Copies all that the log holds into the database file, flushes that, and empties the log. What a recovered log holds may
+/// never have reached the disk: its writer was killed before the flush, or the flush failed, after which the system takes
+/// the pages for clean and a second flush of the log does nothing. Only written anew it is certain; and the log must be
+/// gone for good before, because the part of it that did reach the disk would be put over the newer pages again.
+///
+/// # Errors
+/// When it is not certain: the disk is full or fails, or somebody reads for longer than the wait for locks.
+pub(super) fn settle(connection: &Connection, dir: &Path) -> Result<(), JournalError> {
+    let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    if busy != 0 {
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
+        return Err(rusqlite::Error::SqliteFailure(code, Some("somebody reads an older state".to_owned())).into());
+    }
+    flush_log(dir)
+}
+
+/// Flushes the log as it is; nothing to do where there is none.
+pub(super) fn flush_log(dir: &Path) -> Result<(), JournalError> {
+    let path = dir.join(format!("{}-wal", schema::FILE));
+    match File::open(&path).and_then(|file| file.sync_data()) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(JournalError::Place { path, source: Arc::new(source) }),
+        _ => Ok(()),
+    }
+}
+
 /// One fact of the journal about itself.
 pub(super) fn meta(connection: &Connection, key: &str) -> Result<String, rusqlite::Error> {
     connection.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0))
@@ -395,6 +427,10 @@ pub(super) fn load(connection: &Connection) -> Result<Chains, rusqlite::Error> {
             (head.seq, head.digest, head.octets) = (seq, digest, octets);
         }
         front::load(connection, *class, head)?;
+        if head.seq < head.front {
+            // Every row of the class is gone: the chain still ends where the front is, and numbers go on from there.
+            (head.seq, head.digest, head.octets) = (head.front, head.front_digest, head.front_octets);
+        }
     }
     Ok(chains)
 }

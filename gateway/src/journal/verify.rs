@@ -63,6 +63,21 @@ impl Verified {
 }
 
 pub(super) fn verify(connection: &Connection, journal: JournalId, mut progress: impl FnMut(Progress)) -> Result<Verified, JournalError> {
+    let fronts = || store::load(connection).map(|chains| chains.map(|head| head.front));
+    let before = fronts()?;
+    let found = look(connection, journal, &mut progress)?;
+    if found.is_good() || fronts()? == before {
+        return Ok(found);
+    }
+    // Events left while it was read, and a hole may be where they were: once more, all of it as it is at one moment. The
+    // log cannot be given back meanwhile, which is why it is not done so at first.
+    let moment = connection.unchecked_transaction()?;
+    let found = look(connection, journal, progress)?;
+    moment.finish()?;
+    Ok(found)
+}
+
+fn look(connection: &Connection, journal: JournalId, mut progress: impl FnMut(Progress)) -> Result<Verified, JournalError> {
     let chains = store::load(connection)?;
     let total = chains.iter().map(|head| head.seq.0 - head.front.0).sum();
     let mut found = Verified { chains: ChainReport::default(), faults: Vec::new(), fault_count: 0, database: Vec::new() };
