@@ -289,6 +289,16 @@ pub(super) static KEYS: &[Key] = &[
     limit("journal", "reserve_mib", "MiB", (32, 0, 65_536), "room kept for tens of thousands of alarms and receipts when the disk is full"),
     limit(
         "journal",
+        "retention_days",
+        "d",
+        (90, 0, 36_500),
+        "delivered events older than a season go to the archive, so that the database stays small; 0 keeps all in the database",
+    ),
+    setting("journal", "archive_dir", Text(absolute), Absent, "without one the archive is beside the journal"),
+    setting("journal", "archive_removable", Truth, Preset::Truth(false), "a disk that is not mounted must not fill the one below it"),
+    limit("journal", "archive_every_s", "s", (600, 1, 86_400), "what is due is due for a day; a missing disk is noticed within minutes"),
+    limit(
+        "journal",
         "proof_every_h",
         "h",
         (24, 0, 720),

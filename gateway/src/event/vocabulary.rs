@@ -137,6 +137,12 @@ words! {
         ClockStepped = "CLOCK_STEPPED",
         /// A damaged journal was set aside and a new one begun. Own extension.
         JournalSetAside = "JOURNAL_SET_ASIDE",
+        /// A stretch of a class is sealed in the archive and leaves the database; the body has its digests. Own extension.
+        Archived = "ARCHIVED",
+        /// The archive cannot be written: what is due stays in the database. Own extension.
+        ArchiveFailing = "ARCHIVE_FAILING",
+        /// The archive can be written again. Own extension.
+        ArchiveWorking = "ARCHIVE_WORKING",
         /// An event of this journal is not what was written any more, or the journal itself is damaged. Own extension.
         JournalDamaged = "JOURNAL_DAMAGED",
         /// An event that was recorded in a journal set aside, and not delivered: what it was. Own extension.

@@ -35,6 +35,7 @@ mod store;
 mod tests;
 mod upkeep;
 mod verify;
+mod walk;
 mod writer;
 
 use std::future::Future;
@@ -53,10 +54,11 @@ pub use front::{Front, Misfit, Segment};
 pub use legacy::{LEGACY_NOTE, Legacy};
 pub(crate) use mark::{LATER as MARK_LATER, SOON as MARK_SOON};
 pub use proving::{Flaw, Proving, Step, Structure};
-pub use reader::{Filter, JournalReader, Place, RecordedNote};
+pub use reader::{JournalReader, RecordedNote};
 pub use room::{JournalStanding, NoReceipt, Reserve, Room, UpkeepStanding};
 pub use salvage::{CARRIED, Plan, Salvage, Saved, Stretch};
 pub use verify::{Fault, Progress, Verified};
+pub use walk::{Extent, Filter, Glance, Moment, Passed, Place, Reached, Walk};
 
 use self::lock::Lock;
 use self::mark::Keeper;
