@@ -51,7 +51,7 @@ fn copy(from: &Path, to: &Path) {
 
 async fn fill(journal: &Journal, from: u64, count: u64) {
     for some in (from..from + count).collect::<Vec<_>>().chunks(40) {
-        let size = |n: u64| if n % 23 == 0 { 6_000 } else { usize::try_from(n % 300).unwrap() };
+        let size = |n: u64| if n.is_multiple_of(23) { 6_000 } else { usize::try_from(n % 300).unwrap() };
         let entries = some.iter().map(|n| draft(Class::ALL[usize::try_from(n % 3).unwrap()], *n, size(*n)).into()).collect();
         journal.append_all(entries).await.unwrap();
     }

@@ -167,6 +167,19 @@ async fn a_database_that_was_taken_away_is_said_and_its_mark_is_kept() {
     assert_eq!(open(dir.path()).1.beginning, Beginning::Resumed);
 }
 
+/// SQLite takes a log beside an empty database for a leftover, and deletes it.
+#[tokio::test]
+async fn a_log_beside_an_empty_database_is_kept_also_without_a_mark() {
+    let dir = tempfile::tempdir().unwrap();
+    after_a_power_cut(dir.path(), &["journal.db-wal"]).await;
+    fs::write(dir.path().join("journal.db"), "").unwrap();
+    let log = fs::read(dir.path().join("journal.db-wal")).unwrap();
+    let (_journal, opening) = open(dir.path());
+    let Beginning::SetAside { to, reason } = &opening.beginning else { panic!("{:?}", opening.beginning) };
+    assert_eq!(reason, "the database is empty and its log is not");
+    assert!(fs::read(to.join("journal.db-wal")).unwrap() == log);
+}
+
 /// Every state that a kill can leave while a journal is set aside.
 #[tokio::test]
 async fn a_kill_at_any_step_of_setting_aside_loses_neither_the_journal_nor_the_reason_nor_its_notes() {

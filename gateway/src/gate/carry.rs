@@ -7,7 +7,7 @@
 //!
 //! What must hold: how far it is stands in the transaction of what was carried, so that a kill at any moment neither
 //! loses nor doubles an event; an event is carried in its own class, with its bytes and the digest they had; however
-//! much there is, a piece is small, and what happens at the gate meanwhile waits for none of it.
+//! much there is, a piece is small, and what happens at the gate meanwhile waits for none of it; on a scarce disk it waits.
 //!
 //! Telemetry is not carried: it is what may be lost. How much of it stays behind is said.
 
@@ -22,7 +22,7 @@ use crate::{
     clock::Clock,
     event::{Assurance, BODY_MAX, Class, Digest, Draft, DraftError, EventType, JournalId, Seq, Subject, document::Head},
     forward::UPLINK,
-    journal::{CARRIED, Entry, Journal, JournalError, JournalReader, LEGACY_NOTE, Legacy, Plan, Salvage, Saved, Stretch},
+    journal::{CARRIED, Entry, Journal, JournalError, JournalReader, LEGACY_NOTE, Legacy, Plan, Room, Salvage, Saved, Stretch},
 };
 
 /// Events carried in one transaction: some milliseconds of the disk.
@@ -206,6 +206,7 @@ impl Carry {
             None => return self.journal.keep(vec![legacy.note()]).await,
         }
         loop {
+            self.room().await?;
             // The very same entries again: if the commit that failed is on disk after all, the journal knows them.
             match self.journal.append_all(entries.clone()).await {
                 Ok(_) => return Ok(()),
@@ -213,6 +214,15 @@ impl Carry {
                 Err(fault) => return Err(fault),
             }
         }
+    }
+
+    /// Waits while room is scarce: what is left then is for what happens now, and what is owed is safe where it lies.
+    async fn room(&self) -> Result<(), JournalError> {
+        let mut standing = self.journal.standing();
+        if standing.borrow_and_update().room == Room::Scarce {
+            tracing::info!("carrying over waits for room on the disk");
+        }
+        standing.wait_for(|standing| standing.room == Room::Plenty).await.map(drop).map_err(|_| JournalError::Closed)
     }
 
     fn draft(&self, saved: &Saved) -> Draft {

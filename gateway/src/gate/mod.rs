@@ -60,6 +60,14 @@ pub(crate) const PART_DEADLINE: Duration = Duration::from_secs(5);
 /// How long a stop waits for the line to take what is on disk: enough for a few thousand events on a good line.
 pub(crate) const LAST_POST: Duration = Duration::from_secs(3);
 
+/// How carrying over and proving are bounded, for the table of limits.
+pub(crate) mod bounds {
+    pub(crate) use super::{
+        carry::PIECE as CARRIED_TOGETHER,
+        proof::{PIECE as PROVED_TOGETHER, STRUCTURE_WITHIN, TOLD_MAX as FINDINGS_TOLD},
+    };
+}
+
 /// Why the gate did not start, or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum GateError {

@@ -32,7 +32,7 @@ pub(crate) const PIECE: usize = 128;
 const PAUSE: Duration = Duration::from_millis(100);
 /// The structure is checked by one long read; longer than this it is left to the rows. Meanwhile the log grows by what is
 /// recorded in this time.
-const STRUCTURE_WITHIN: Duration = Duration::from_secs(3);
+pub(crate) const STRUCTURE_WITHIN: Duration = Duration::from_secs(3);
 /// Findings told one by one; beyond it they are counted.
 pub(crate) const TOLD_MAX: usize = 20;
 /// The kind of the notes that say which findings were told.

@@ -42,9 +42,9 @@ const FORM: &str = "segel journal mark 1";
 /// A mark has some 500 bytes; more than this is none.
 const LENGTH_MAX: u64 = 4096;
 /// An alarm or a receipt stands in the mark after this long: what a lost log could hide.
-const SOON: Duration = Duration::from_secs(1);
+pub(crate) const SOON: Duration = Duration::from_secs(1);
 /// Telemetry alone after this long: replacing a file costs the flash about as much as recording an event.
-const LATER: Duration = Duration::from_secs(15);
+pub(crate) const LATER: Duration = Duration::from_secs(15);
 
 /// The last number of each class with the digest of its document.
 pub(super) type Ends = [(Seq, Digest); Class::ALL.len()];

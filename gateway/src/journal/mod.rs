@@ -52,6 +52,7 @@ pub use entry::{Entry, Haste, Heads, NOTE_MAX, NOTES_MAX, NotAnOutlet, Note, Out
 pub use error::JournalError;
 pub use front::{Front, Misfit, Segment};
 pub use legacy::{LEGACY_NOTE, Legacy};
+pub(crate) use mark::{LATER as MARK_LATER, SOON as MARK_SOON};
 pub use proving::{Flaw, Proving, Step, Structure};
 pub use reader::{JournalReader, RecordedNote};
 pub use room::{JournalStanding, NoReceipt, Reserve, Room, UpkeepStanding};
@@ -168,7 +169,7 @@ impl Journal {
         let (room, told) = watch::channel(Room::Plenty);
         let (standing, seen) = watch::channel(JournalStanding::default());
         let mark = Keeper::begin(dir, &store)?;
-        let writer = Writer::new(store, mark, lock, receiver, Arc::clone(&pending), Shown { heads, standing }, told, config);
+        let writer = Writer::new(store, (mark, lock), receiver, Arc::clone(&pending), Shown { heads, standing }, told, config);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(place)?;
         std::thread::Builder::new().name("journal".to_owned()).spawn(move || runtime.block_on(writer.run())).map_err(place)?;
         let condemned = Arc::new(watch::Sender::new(None));

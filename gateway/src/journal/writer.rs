@@ -98,8 +98,7 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn new(
         store: Store,
-        mark: Keeper,
-        lock: Lock,
+        (mark, lock): (Keeper, Lock),
         line: mpsc::Receiver<Message>,
         pending: Arc<Pending>,
         shown: Shown,
