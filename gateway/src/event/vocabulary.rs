@@ -147,6 +147,12 @@ words! {
         StorageFailed = "STORAGE_FAILED",
         /// It has room again; the body says what was refused meanwhile. Own extension.
         StorageRecovered = "STORAGE_RECOVERED",
+        /// A stretch of a class is sealed in the archive and leaves the database; the body has its digests. Own extension.
+        Archived = "ARCHIVED",
+        /// The archive cannot be written: what is due stays in the database. Own extension.
+        ArchiveFailing = "ARCHIVE_FAILING",
+        /// The archive can be written again. Own extension.
+        ArchiveWorking = "ARCHIVE_WORKING",
         /// Events of this class were dropped: which, how many, and the digest of the last. Own extension.
         Gap = "GAP",
     }

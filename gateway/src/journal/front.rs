@@ -178,9 +178,10 @@ pub(super) fn leave(connection: &Connection, class: Class, head: &mut Head, leav
     Ok(undelivered)
 }
 
-/// Deletes at most `rows` of what is put away; returns how many.
+/// Deletes at most `rows` of what is put away; returns how many. The last row of a class stays until there is another:
+/// it holds the number and the digest that the next one goes on from.
 pub(super) fn trim(connection: &Connection, class: Class, head: &mut Head, rows: u64) -> Result<u64, rusqlite::Error> {
-    let last = head.away.min(Seq(head.front.0 + rows));
+    let last = head.away.min(Seq(head.front.0 + rows)).min(head.seq.before());
     if last <= head.front {
         return Ok(0);
     }
