@@ -306,6 +306,13 @@ pub(super) static KEYS: &[Key] = &[
     setting("journal", "archive_dir", Text(absolute), Absent, "without one the archive is beside the journal"),
     setting("journal", "archive_removable", Truth, Preset::Truth(false), "a disk that is not mounted must not fill the one below it"),
     limit("journal", "archive_every_s", "s", (600, 1, 86_400), "what is due is due for a day; a missing disk is noticed within minutes"),
+    limit(
+        "journal",
+        "proof_every_h",
+        "h",
+        (24, 0, 720),
+        "a bit that flips on disk is found while there are still copies elsewhere; 0 switches the proof off",
+    ),
     limit("thinning", "heartbeat_s", "s", (60, 1, 86_400), "an unchanged seal is still shown to be there once a minute"),
     limit("thinning", "tag_repeat_s", "s", (10, 0, 3600), "a reader sees a standing tag many times a second; one passage is one event"),
     limit("thinning", "battery_step_percent", "%", (5, 1, 100), "below this a change is noise"),

@@ -114,6 +114,9 @@ pub struct JournalSettings {
     /// `archive_every_s`: how often the gate looks for what is due, and whether the archive is there.
     #[serde(rename = "archive_every_s", deserialize_with = "seconds")]
     pub archive_every: Duration,
+    /// `proof_every_h`: every event on disk is held against what was written this often; zero never.
+    #[serde(rename = "proof_every_h", deserialize_with = "hours")]
+    pub proof_every: Duration,
 }
 
 /// `[thinning]`: which repeats of a radio are worth an event.

@@ -153,6 +153,12 @@ words! {
         ArchiveFailing = "ARCHIVE_FAILING",
         /// The archive can be written again. Own extension.
         ArchiveWorking = "ARCHIVE_WORKING",
+        /// An event of this journal is not what was written any more, or the journal itself is damaged. Own extension.
+        JournalDamaged = "JOURNAL_DAMAGED",
+        /// An event that was recorded in a journal set aside, and not delivered: what it was. Own extension.
+        CarriedOver = "CARRIED_OVER",
+        /// All that could be read of a journal set aside is carried over: how much, and how much not. Own extension.
+        CarryOverEnded = "CARRY_OVER_ENDED",
         /// Events of this class were dropped: which, how many, and the digest of the last. Own extension.
         Gap = "GAP",
     }

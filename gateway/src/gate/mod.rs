@@ -12,13 +12,14 @@
 //! for a peer; and on the way down the radios go first, the journal last, so that what was heard is kept and, as far
 //! as the line allows in a few seconds, sent.
 
+mod carry;
 pub(crate) mod keeper;
 mod monitors;
+mod proof;
 mod radios;
 mod upstream;
 
 use std::{
-    path::PathBuf,
     sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
@@ -43,7 +44,7 @@ use crate::{
     forward::upstream::Arrived,
     health::{self, Health},
     ingest::{CLOCK_NOTE, Ingest, Judge, Memory, Recalled},
-    journal::{Beginning, Entry, Filter, Journal, JournalConfig, JournalError, JournalReader, NOTES_MAX, Opening, Record},
+    journal::{Beginning, Entry, Filter, Flaw, Journal, JournalConfig, JournalError, JournalReader, NOTES_MAX, Opening, Record},
     space::{Limits, SpaceStanding, SpaceWatch},
     status::Board,
 };
@@ -89,13 +90,6 @@ struct Started<'a> {
     office_code: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tps_code: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct SetAside {
-    set_aside_to: PathBuf,
-    reason: String,
 }
 
 #[derive(Serialize)]
@@ -152,15 +146,22 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GateErro
     let health = tokio::spawn(Health::new(board, Arc::clone(&broker), &source, run_id, space_view).run(stop_health.clone()));
     parts.spawn(space.run(stop_rest.clone()));
     parts.spawn(noticing);
+    parts.spawn(carry::Carry::new(journal.clone(), clock.clone()).run(stop_rest.clone()));
+    parts.spawn(proof::Proof::new(journal.clone(), clock.clone(), config.journal.proof_every).run(stop_rest.clone()));
     parts.spawn(watch_synchronisation(clock.clone(), stop_rest.clone()));
     health::tell(&[NotifyState::Ready]);
     tracing::info!(journal = %opening.journal, readers = config.readers.len(), seals = config.seals.len(), "the gate is open");
 
     // Ingest ends by itself only when nothing can be recorded any more.
-    let fault = tokio::select! {
+    let mut ended_early = None;
+    let found = tokio::select! {
         () = stop.cancelled() => None,
-        outcome = &mut ingest => Some(outcome),
-        () = writer_gone(&journal) => Some(Ok(Err(JournalError::Closed))),
+        outcome = &mut ingest => {
+            ended_early = Some(outcome.map_or(Some(JournalError::Closed), Result::err));
+            None
+        }
+        () = writer_gone(&journal) => Some(JournalError::Closed),
+        flaw = journal.condemned() => Some(on_damage(&journal, &clock, &flaw).await),
     };
 
     health::tell(&[NotifyState::Stopping]);
@@ -169,10 +170,11 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GateErro
     ended("the radios", radios).await;
     // Ingest ends when nobody can report any more.
     drop(reports);
-    let fault = match fault {
+    let fault = match ended_early {
+        Some(fault) => fault,
         None => ended("ingest", ingest).await.and_then(Result::err),
-        Some(outcome) => outcome.map_or(Some(JournalError::Closed), Result::err),
     };
+    let fault = found.or(fault);
     if let Some(fault) = &fault {
         nothing_can_be_recorded(&journal, fault);
     }
@@ -213,6 +215,16 @@ async fn ended<T>(what: &str, part: JoinHandle<T>) -> Option<T> {
 async fn writer_gone(journal: &Journal) {
     let mut heads = journal.heads();
     while heads.changed().await.is_ok() {}
+}
+
+/// Somebody found the journal damaged: it is said in it, as far as it still takes anything, and is the fault the gate ends with.
+async fn on_damage(journal: &Journal, clock: &Clock, flaw: &Flaw) -> JournalError {
+    tracing::error!(%flaw, "the journal is damaged");
+    let alarm = proof::alarm(clock, flaw, proof::Delivered::No, None);
+    if let Err(fault) = journal.append(Entry::new(alarm)).await {
+        tracing::error!(%fault, "the damage could not be recorded; the next start says it");
+    }
+    flaw.as_error()
 }
 
 /// The gate ends: a restart sets a damaged journal aside and begins a new one.
@@ -297,15 +309,13 @@ async fn recall(journal: &Journal) -> Result<Memory, GateError> {
 }
 
 async fn record_start(journal: &Journal, clock: &Clock, config: &Config, opening: &Opening) {
+    if let Err(fault) = carry::announce(journal, clock).await {
+        tracing::error!(%fault, "that a journal is set aside could not be recorded yet; it is tried again");
+    }
     let beginning = match &opening.beginning {
         Beginning::Resumed => "resumed",
         Beginning::Fresh => "fresh",
-        Beginning::SetAside { to, reason } => {
-            tracing::error!(set_aside_to = %to.display(), reason, "the journal was damaged and is set aside; a new one begins");
-            let body = SetAside { set_aside_to: to.clone(), reason: reason.clone() };
-            record(journal, clock, Class::Alarm, EventType::JournalSetAside, &body).await;
-            "set_aside"
-        }
+        Beginning::SetAside { .. } => "set_aside",
     };
     let body = Started {
         version: env!("CARGO_PKG_VERSION"),

@@ -29,7 +29,8 @@ pub(super) struct Figures {
 /// Where figures come from.
 #[derive(Debug)]
 pub(super) struct Books {
-    journal: String,
+    identity: String,
+    journal: Journal,
     reading: Timely<Result<Figures, JournalError>>,
     last: Option<Arc<Figures>>,
 }
@@ -44,12 +45,12 @@ impl Books {
         let identity = reader.journal().to_string();
         let place = |source| JournalError::Place { path: "/proc/self/task".into(), source: Arc::new(source) };
         let reading = Timely::new("books", move || read(&reader)).map_err(place)?;
-        Ok(Self { journal: identity, reading, last: None })
+        Ok(Self { identity, journal: journal.clone(), reading, last: None })
     }
 
     /// Identity of the journal.
     pub(super) fn journal(&self) -> &str {
-        &self.journal
+        &self.identity
     }
 
     /// The figures now, or the last there were and why there are no newer ones.
@@ -59,7 +60,10 @@ impl Books {
                 self.last = Some(Arc::new(figures));
                 None
             }
-            Some(Err(fault)) => Some(fault.to_string()),
+            Some(Err(fault)) => {
+                self.journal.look_at(&fault);
+                Some(fault.to_string())
+            }
             None => Some(format!("the journal's disk has not answered within {} s", WITHIN.as_secs())),
         };
         (self.last.clone(), fault)
