@@ -21,10 +21,10 @@ pub enum Peer {
     MosquittoPub,
     /// Python with `paho-mqtt`; `SEGEL_PYTHON` names the interpreter.
     Paho,
-    /// libfaketime, which tells one process another wall time; `SEGEL_FAKETIME` names the library.
-    Faketime,
     /// The right to mount a small file system in memory.
     Tmpfs,
+    /// libfaketime, which tells one process another wall time; `SEGEL_FAKETIME` names the library.
+    Faketime,
 }
 
 impl Peer {
@@ -34,8 +34,8 @@ impl Peer {
         match self {
             Self::Mosquitto => "install Debian's package mosquitto",
             Self::MosquittoSub | Self::MosquittoPub => "install Debian's package mosquitto-clients",
-            Self::Faketime => "install Debian's package faketime, or name libfaketimeMT.so.1 in SEGEL_FAKETIME",
             Self::Tmpfs => "run as root, where mounting is allowed",
+            Self::Faketime => "install Debian's package faketime, or name libfaketimeMT.so.1 in SEGEL_FAKETIME",
             Self::Paho => "install paho-mqtt for python3 (pip), or name an interpreter that has it in SEGEL_PYTHON",
         }
     }
@@ -47,8 +47,8 @@ impl Peer {
             Self::Mosquitto => ["mosquitto", "/usr/sbin/mosquitto"].into_iter().find_map(|name| runs(name, &["-h"])),
             Self::MosquittoSub => runs("mosquitto_sub", &["--help"]),
             Self::MosquittoPub => runs("mosquitto_pub", &["--help"]),
-            Self::Faketime => faketime(),
             Self::Tmpfs => crate::disk::Disk::new("16k").ok().map(|_| PathBuf::from("/proc/filesystems")),
+            Self::Faketime => faketime(),
             Self::Paho => runs(&std::env::var("SEGEL_PYTHON").unwrap_or_else(|_| "python3".to_owned()), &["-c", "import paho.mqtt.client"]),
         }
     }

@@ -95,15 +95,6 @@ pub struct JournalSettings {
     /// `reserve_mib`: room kept for alarms and receipts on a full disk, in bytes; 0 keeps none.
     #[serde(rename = "reserve_mib", deserialize_with = "mib")]
     pub reserve_bytes: u64,
-    /// `space_warn_h`: space is low when telemetry would be refused sooner than this by the forecast.
-    #[serde(rename = "space_warn_h", deserialize_with = "hours")]
-    pub space_warn_ahead: Duration,
-    /// `space_warn_mib`: space is low below this, in bytes.
-    #[serde(rename = "space_warn_mib", deserialize_with = "mib")]
-    pub space_warn_bytes: u64,
-    /// `space_scarce_mib`: telemetry is refused below this, in bytes.
-    #[serde(rename = "space_scarce_mib", deserialize_with = "mib")]
-    pub space_scarce_bytes: u64,
     /// `retention_days`: delivered events older than this go to the archive; zero keeps all in the database.
     #[serde(rename = "retention_days", deserialize_with = "days")]
     pub retention: Duration,
@@ -117,6 +108,15 @@ pub struct JournalSettings {
     /// `proof_every_h`: every event on disk is held against what was written this often; zero never.
     #[serde(rename = "proof_every_h", deserialize_with = "hours")]
     pub proof_every: Duration,
+    /// `space_warn_h`: space is low when telemetry would be refused sooner than this by the forecast.
+    #[serde(rename = "space_warn_h", deserialize_with = "hours")]
+    pub space_warn_ahead: Duration,
+    /// `space_warn_mib`: space is low below this, in bytes.
+    #[serde(rename = "space_warn_mib", deserialize_with = "mib")]
+    pub space_warn_bytes: u64,
+    /// `space_scarce_mib`: telemetry is refused below this, in bytes.
+    #[serde(rename = "space_scarce_mib", deserialize_with = "mib")]
+    pub space_scarce_bytes: u64,
 }
 
 /// `[thinning]`: which repeats of a radio are worth an event.

@@ -137,16 +137,6 @@ words! {
         ClockStepped = "CLOCK_STEPPED",
         /// A damaged journal was set aside and a new one begun. Own extension.
         JournalSetAside = "JOURNAL_SET_ASIDE",
-        /// The journal could not be written for a while; recorded when it can be again. Own extension.
-        JournalRefused = "JOURNAL_REFUSED",
-        /// The journal's disk will be full soon. Own extension.
-        StorageLow = "STORAGE_LOW",
-        /// It is nearly full: telemetry is refused and counted. Own extension.
-        StorageScarce = "STORAGE_SCARCE",
-        /// It is read-only or does not answer. Own extension.
-        StorageFailed = "STORAGE_FAILED",
-        /// It has room again; the body says what was refused meanwhile. Own extension.
-        StorageRecovered = "STORAGE_RECOVERED",
         /// A stretch of a class is sealed in the archive and leaves the database; the body has its digests. Own extension.
         Archived = "ARCHIVED",
         /// The archive cannot be written: what is due stays in the database. Own extension.
@@ -159,6 +149,16 @@ words! {
         CarriedOver = "CARRIED_OVER",
         /// All that could be read of a journal set aside is carried over: how much, and how much not. Own extension.
         CarryOverEnded = "CARRY_OVER_ENDED",
+        /// The journal could not be written for a while; recorded when it can be again. Own extension.
+        JournalRefused = "JOURNAL_REFUSED",
+        /// The journal's disk will be full soon. Own extension.
+        StorageLow = "STORAGE_LOW",
+        /// It is nearly full: telemetry is refused and counted. Own extension.
+        StorageScarce = "STORAGE_SCARCE",
+        /// It is read-only or does not answer. Own extension.
+        StorageFailed = "STORAGE_FAILED",
+        /// It has room again; the body says what was refused meanwhile. Own extension.
+        StorageRecovered = "STORAGE_RECOVERED",
         /// Events of this class were dropped: which, how many, and the digest of the last. Own extension.
         Gap = "GAP",
     }

@@ -29,8 +29,8 @@ pub(super) struct Figures {
 /// Where figures come from.
 #[derive(Debug)]
 pub(super) struct Books {
-    identity: String,
     journal: Journal,
+    identity: String,
     reading: Timely<Result<Figures, JournalError>>,
     last: Option<Arc<Figures>>,
 }
@@ -45,7 +45,7 @@ impl Books {
         let identity = reader.journal().to_string();
         let place = |source| JournalError::Place { path: "/proc/self/task".into(), source: Arc::new(source) };
         let reading = Timely::new("books", move || read(&reader)).map_err(place)?;
-        Ok(Self { identity, journal: journal.clone(), reading, last: None })
+        Ok(Self { journal: journal.clone(), identity, reading, last: None })
     }
 
     /// Identity of the journal.
