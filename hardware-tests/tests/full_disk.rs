@@ -13,8 +13,9 @@ use anyhow::Context;
 use libtest_mimic::Arguments;
 use segel::{event::Class, space::levels::Level, status::Status};
 use segel_hardware_tests::{
+    disk::Disk,
     ledger::{Ledger, events},
-    peers::{Peer, SmallDisk, on_runtime, trial},
+    peers::{Peer, on_runtime, trial},
     rig::{PATIENCE, Rig, RigConfig},
 };
 use segel_mqtt_bridge::sim::{CustomsBroker, Received};
@@ -22,7 +23,7 @@ use tokio::time::sleep;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_gate-under-test");
 /// The disk; SQLite's log alone takes up to four MiB before it is given back.
-const DISK_MIB: u32 = 8;
+const DISK: &str = "8m";
 /// What is left when the disk is merely scarce, in bytes: below the limit of one MiB.
 const SCARCE_BYTES: u64 = 700 * 1024;
 /// Tags that pass while telemetry is refused.
@@ -34,10 +35,10 @@ const CONFIG: &str = "[journal]\nspace_warn_mib = 2\nspace_scarce_mib = 1\nreser
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let trials = vec![
-        trial("a_full_disk_refuses_telemetry_keeps_alarms_and_ends_by_itself", &[Peer::SmallDisk], || {
+        trial("a_full_disk_refuses_telemetry_keeps_alarms_and_ends_by_itself", &[Peer::Tmpfs], || {
             on_runtime(a_full_disk_refuses_telemetry_keeps_alarms_and_ends_by_itself())
         }),
-        trial("a_disk_full_to_the_last_byte_without_a_reserve_loses_nothing_acknowledged", &[Peer::SmallDisk], || {
+        trial("a_disk_full_to_the_last_byte_without_a_reserve_loses_nothing_acknowledged", &[Peer::Tmpfs], || {
             on_runtime(a_disk_full_to_the_last_byte_without_a_reserve_loses_nothing_acknowledged())
         }),
     ];
@@ -72,11 +73,11 @@ impl Ballast {
     }
 }
 
-async fn gate_on_a_small_disk(customs: &CustomsBroker, config: &str) -> anyhow::Result<(Rig, SmallDisk)> {
+async fn gate_on_a_small_disk(customs: &CustomsBroker, config: &str) -> anyhow::Result<(Rig, Disk)> {
     let config = RigConfig { customs: Some(customs.address()), seals: 2, more: config.to_owned() };
     let mut rig = Rig::build(PROGRAM, &config)?;
-    fs::create_dir(rig.state_dir())?;
-    let disk = SmallDisk::mount(&rig.state_dir(), DISK_MIB)?;
+    let disk = Disk::new(DISK)?;
+    rig.configure(&format!("[gate]\nstate_dir = \"{}\"", disk.path().display()))?;
     rig.open().await?;
     for seal in 0..rig.seals.len() {
         rig.advertise(seal)?;
@@ -105,7 +106,7 @@ async fn a_full_disk_refuses_telemetry_keeps_alarms_and_ends_by_itself() -> anyh
     anyhow::ensure!(status.storage.level == Level::Plenty && refused(&status) == 0, "{:?}", status.storage);
 
     // Somebody copies something large to the disk.
-    let ballast = Ballast::leave(&rig.state_dir(), SCARCE_BYTES)?;
+    let ballast = Ballast::leave(disk.path(), SCARCE_BYTES)?;
     rig.gate.until(PATIENCE, |status| status.storage.level == Level::Scarce && status.storage.telemetry_refused).await?;
     monitor.until(PATIENCE, |seen| shown_level(seen).as_deref() == Some("scarce")).await?;
     customs.until(PATIENCE, |seen| events(seen, "storage-scarce").len() == 1).await?;
@@ -151,7 +152,7 @@ async fn a_full_disk_refuses_telemetry_keeps_alarms_and_ends_by_itself() -> anyh
         anyhow::ensure!(events(&received, kind).len() == times, "{} times {kind}", events(&received, kind).len());
     }
     anyhow::ensure!(changes(&received) == turns, "{turns} changes of the seal, {} on record", changes(&received));
-    Ledger::of(&received)?.balance(&rig.state_dir())?;
+    Ledger::of(&received)?.balance(disk.path())?;
     eprintln!("{turns} changes of a seal recorded on a full disk, {} telemetry events refused and counted", refused(&status));
     drop(disk);
     Ok(())
@@ -179,7 +180,7 @@ async fn a_disk_full_to_the_last_byte_without_a_reserve_loses_nothing_acknowledg
     let config = "[journal]\nspace_warn_mib = 2\nspace_scarce_mib = 1\nreserve_mib = 0";
     let (mut rig, disk) = gate_on_a_small_disk(&customs, config).await?;
     let monitor = rig.monitor().await?;
-    let ballast = Ballast::leave(&rig.state_dir(), 0)?;
+    let ballast = Ballast::leave(disk.path(), 0)?;
     // Until nothing fits any more, which is when it stays so: then it is said, and what the seals say waits in memory.
     let mut turns = 0;
     let told = |seen: &[Received]| seen.iter().any(|message| message.topic.ends_with("/state/gateway") && says_refuses(message));
@@ -215,7 +216,7 @@ async fn a_disk_full_to_the_last_byte_without_a_reserve_loses_nothing_acknowledg
     anyhow::ensure!(outages.iter().all(whole), "{outages:?}");
     eprintln!("{turns} changes of seals over {} outages of the journal", outages.len());
     anyhow::ensure!(changes(&received) == turns, "{turns} changes of seals, {} on record", changes(&received));
-    Ledger::of(&received)?.balance(&rig.state_dir())?;
+    Ledger::of(&received)?.balance(disk.path())?;
     drop(disk);
     Ok(())
 }
