@@ -1,7 +1,17 @@
 //! The one local API: HTTP on a Unix socket in the runtime directory, for the command line and the page to come.
 //!
-//! `GET /v1/status` answers with a [`Status`]. Whoever may open the socket (mode 0660: the service's user and group)
-//! may ask; nothing can be changed here.
+//! ```text
+//!   GET  /v1/status           -> Status
+//!   POST /v1/journal/archive  {"older_than_s": 2592000}  -> lines of JSON, the last one says how it ended
+//!   POST /v1/journal/compact  {}                         -> the same
+//! ```
+//!
+//! Whoever may open the socket (mode 0660: the service's user and group) may ask. Nothing recorded can be changed here;
+//! the two long ones move what is delivered to the archive and give space back, one at a time. When the client goes
+//! away they stop at the next safe point.
+
+mod client;
+mod long;
 
 use std::{
     io,
@@ -11,21 +21,25 @@ use std::{
     time::Duration,
 };
 
-use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper_util::rt::TokioIo;
-use tokio::{
-    net::{UnixListener, UnixStream},
-    time::timeout,
+use axum::{
+    Json, Router,
+    extract::State,
+    http::StatusCode,
+    routing::{get, post},
 };
+use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::status::{Board, Status};
+pub use client::{ask_status, demand};
+pub use long::Ask;
+
+use crate::{
+    archive::Housekeeping,
+    status::{Board, Status},
+};
 
 /// The socket's name in the runtime directory.
 pub const SOCKET: &str = "api.sock";
-/// Longest answer a client takes, in bytes; a status of 200 readers has some 60 KiB.
-const ANSWER_MAX: usize = 1024 * 1024;
 /// The daemon answers from memory and a few rows; after this long it is stuck.
 pub(crate) const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -56,6 +70,12 @@ pub enum ApiError {
         /// What was wrong.
         reason: String,
     },
+    /// It understood and will not.
+    #[error("the gate refuses: {reason}")]
+    Refused {
+        /// Why, and what to do.
+        reason: String,
+    },
 }
 
 /// The serving side.
@@ -64,6 +84,7 @@ pub struct Api {
     listener: UnixListener,
     path: PathBuf,
     board: Arc<Mutex<Board>>,
+    housekeeping: Housekeeping,
 }
 
 impl Api {
@@ -73,7 +94,7 @@ impl Api {
     ///
     /// # Errors
     /// When the socket cannot be made.
-    pub fn bind(runtime_dir: &Path, board: Arc<Mutex<Board>>) -> Result<Self, ApiError> {
+    pub fn bind(runtime_dir: &Path, board: Arc<Mutex<Board>>, housekeeping: Housekeeping) -> Result<Self, ApiError> {
         let path = runtime_dir.join(SOCKET);
         let fault = |source| ApiError::Bind { path: path.clone(), source };
         std::fs::create_dir_all(runtime_dir).map_err(fault)?;
@@ -83,12 +104,21 @@ impl Api {
         }
         let listener = UnixListener::bind(&path).map_err(fault)?;
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o660)).map_err(fault)?;
-        Ok(Self { listener, path, board })
+        Ok(Self { listener, path, board, housekeeping })
     }
 
-    /// Answers until told to stop.
+    /// Answers until told to stop; what is long then ends at its next safe point.
     pub async fn run(self, stop: CancellationToken) {
-        let router = Router::new().route("/v1/status", get(status)).with_state(self.board);
+        let long = long::Long { housekeeping: self.housekeeping, stop: stop.clone() };
+        let router = Router::new()
+            .route("/v1/status", get(status))
+            .with_state(self.board)
+            .merge(
+                Router::new()
+                    .route("/v1/journal/archive", post(long::archive))
+                    .route("/v1/journal/compact", post(long::compact))
+                    .with_state(long),
+            );
         let serving = axum::serve(self.listener, router).with_graceful_shutdown(stop.cancelled_owned());
         if let Err(fault) = serving.await {
             tracing::error!(%fault, "the local API has ended");
@@ -104,31 +134,4 @@ async fn status(State(board): State<Arc<Mutex<Board>>>) -> Result<Json<Status>, 
     let read = tokio::task::spawn_blocking(move || board.lock().unwrap_or_else(PoisonError::into_inner).status());
     let status = read.await.map_err(|error| fault(error.to_string()))?;
     status.map(Json).map_err(|error| fault(error.to_string()))
-}
-
-/// Asks the gate at this runtime directory how it is.
-///
-/// # Errors
-/// When nobody answers there, or not in time, or not with a status.
-pub async fn ask_status(runtime_dir: &Path) -> Result<Status, ApiError> {
-    let path = runtime_dir.join(SOCKET);
-    let stream = UnixStream::connect(&path).await.map_err(|source| ApiError::Connect { path: path.clone(), source })?;
-    let answer = |reason: String| ApiError::Answer { path: path.clone(), reason };
-    let asked = timeout(ANSWER_DEADLINE, ask(stream, "/v1/status")).await;
-    let (code, body) = asked.map_err(|_| answer(format!("none within {} s", ANSWER_DEADLINE.as_secs())))?.map_err(&answer)?;
-    if code != hyper::StatusCode::OK {
-        return Err(answer(format!("{code}: {}", String::from_utf8_lossy(&body))));
-    }
-    serde_json::from_slice(&body).map_err(|error| answer(error.to_string()))
-}
-
-async fn ask(stream: UnixStream, path: &str) -> Result<(hyper::StatusCode, Vec<u8>), String> {
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
-    let driver = tokio::spawn(connection);
-    let request = hyper::Request::get(path).header("host", "segel").body(Empty::<bytes::Bytes>::new()).map_err(|e| e.to_string())?;
-    let response = sender.send_request(request).await.map_err(|e| e.to_string())?;
-    let code = response.status();
-    let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await.map_err(|e| e.to_string())?;
-    driver.abort();
-    Ok((code, body.to_bytes().to_vec()))
 }

@@ -3,6 +3,7 @@
 //! [`gate`] wires the parts and reads as the diagram of the house; every other module is one part.
 
 pub mod api;
+pub mod archive;
 pub mod cli;
 pub mod clock;
 pub mod commands;

@@ -21,6 +21,8 @@ pub enum Peer {
     MosquittoPub,
     /// Python with `paho-mqtt`; `SEGEL_PYTHON` names the interpreter.
     Paho,
+    /// The right to mount a small file system in memory.
+    Tmpfs,
 }
 
 impl Peer {
@@ -30,6 +32,7 @@ impl Peer {
         match self {
             Self::Mosquitto => "install Debian's package mosquitto",
             Self::MosquittoSub | Self::MosquittoPub => "install Debian's package mosquitto-clients",
+            Self::Tmpfs => "run as root, where mounting is allowed",
             Self::Paho => "install paho-mqtt for python3 (pip), or name an interpreter that has it in SEGEL_PYTHON",
         }
     }
@@ -41,6 +44,7 @@ impl Peer {
             Self::Mosquitto => ["mosquitto", "/usr/sbin/mosquitto"].into_iter().find_map(|name| runs(name, &["-h"])),
             Self::MosquittoSub => runs("mosquitto_sub", &["--help"]),
             Self::MosquittoPub => runs("mosquitto_pub", &["--help"]),
+            Self::Tmpfs => crate::disk::Disk::new("16k").ok().map(|_| PathBuf::from("/proc/filesystems")),
             Self::Paho => runs(&std::env::var("SEGEL_PYTHON").unwrap_or_else(|_| "python3".to_owned()), &["-c", "import paho.mqtt.client"]),
         }
     }

@@ -23,6 +23,8 @@ pub enum Exit {
     Journal = 21,
     /// A listener cannot be had: the address is in use or not ours.
     Listener = 22,
+    /// Ctrl-C or SIGTERM ended it before it was done, as shells say it.
+    Interrupted = 130,
 }
 
 impl Exit {
@@ -47,5 +49,10 @@ mod tests {
     fn exit_codes_are_frozen_do_not_change_this_test() {
         let all = [Exit::Good, Exit::Other, Exit::Usage, Exit::Refused, Exit::Configuration, Exit::Journal, Exit::Listener];
         assert_eq!(all.map(Exit::code), [0, 1, 2, 10, 20, 21, 22]);
+    }
+
+    #[test]
+    fn the_code_of_a_broken_off_command_is_frozen_do_not_change_this_test() {
+        assert_eq!(Exit::Interrupted.code(), 130);
     }
 }

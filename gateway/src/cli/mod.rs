@@ -5,6 +5,7 @@
 
 pub mod check;
 pub mod exit;
+pub mod interrupt;
 pub mod journal;
 pub mod logging;
 pub mod passwd;
@@ -37,7 +38,7 @@ enum Verb {
     Check(check::CheckArgs),
     /// Show how the running gate is.
     Status(status::StatusArgs),
-    /// Read and verify the journal, whether or not the gate is running.
+    /// Read, verify, archive and compact the journal, whether or not the gate is running.
     Journal(JournalCommand),
     /// Hash a monitor's password for `[broker.users]`; the password is read from standard input.
     Passwd(passwd::PasswdArgs),
@@ -51,10 +52,10 @@ struct JournalCommand {
     #[command(flatten)]
     args: journal::JournalArgs,
     /// The configuration file, to find the journal.
-    #[arg(long, value_name = "FILE", global = true)]
+    #[arg(long, value_name = "FILE", global = true, display_order = 900)]
     config: Option<PathBuf>,
     /// The directory of the journal itself, instead of asking the configuration.
-    #[arg(long, value_name = "DIR", global = true)]
+    #[arg(long, value_name = "DIR", global = true, display_order = 901)]
     state_dir: Option<PathBuf>,
 }
 
@@ -82,10 +83,19 @@ pub fn main() -> ExitCode {
 fn dispatch(verb: Verb) -> anyhow::Result<ExitCode> {
     match verb {
         Verb::Check(args) => Ok(check::run(&args)?.into()),
+        Verb::Journal(command) if command.args.is_upkeep() => {
+            let config = settings::load(command.config.as_deref())?.config;
+            journal::run_upkeep(&command.args, config, command.state_dir)
+        }
         Verb::Journal(command) => {
             let dir = match command.state_dir {
                 Some(dir) => dir,
                 None if command.args.needs_journal() => settings::state_dir(command.config.as_deref())?,
+                // An auditor's machine has no configuration; one that was named must be there.
+                None if command.args.takes_what_is_there() => match (settings::state_dir(command.config.as_deref()), &command.config) {
+                    (Err(faults), Some(_)) => return Err(faults.into()),
+                    (found, _) => found.ok().filter(|dir| dir.join("journal.db").exists()).unwrap_or_default(),
+                },
                 None => PathBuf::new(),
             };
             journal::run(command.args, &dir)

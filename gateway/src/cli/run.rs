@@ -1,6 +1,6 @@
 //! `segel run`: the gate itself.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
@@ -8,6 +8,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{exit::Exit, logging, runtime, settings};
 use crate::gate;
+
+/// How long a thread that reads or writes some file may still take once everything else has ended.
+const LEFT_BEHIND: Duration = Duration::from_secs(2);
 
 /// Run the gate until told to stop.
 #[derive(Debug, Args)]
@@ -34,7 +37,8 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
         // The demo and the tests must leave no gate behind, however they end.
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
     }
-    runtime()?.block_on(async {
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(async {
         let stop = CancellationToken::new();
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -50,5 +54,8 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
         });
         gate::run(loaded.config, stop).await?;
         Ok(Exit::Good)
-    })
+    });
+    // The journal is closed by now. A disk that hangs (a pulled archive disk does) must not hold the process.
+    runtime.shutdown_timeout(LEFT_BEHIND);
+    outcome
 }

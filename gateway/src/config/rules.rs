@@ -49,6 +49,7 @@ impl Rules<'_> {
     /// What contradicts itself, and what surprises.
     pub(super) fn contradictions(&mut self) {
         self.radios();
+        self.archive();
         self.waits("reopen.first_ms", "reopen.cap_s");
         self.waits("uplink.backoff_first_ms", "uplink.backoff_cap_s");
         if self.truth("broker.enabled") {
@@ -140,6 +141,15 @@ impl Rules<'_> {
                 taken.insert((own, device.clone()), name.clone());
             }
             self.radio_surprises(name, kind, &device);
+        }
+    }
+
+    /// A disk that can be taken out has a directory of its own.
+    fn archive(&mut self) {
+        if self.truth("journal.archive_removable") && self.absent("journal.archive_dir") {
+            let remedy = "give `journal.archive_dir` too, a directory on that disk";
+            let fault = self.at("journal.archive_removable", "`journal.archive_removable` is given without `journal.archive_dir`", remedy);
+            self.findings.fault(fault);
         }
     }
 

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::{
     names::{GateId, Lane, OfficeCode, PasswordHash, SiteCode, TimeZoneName, TpsCode, UplinkUrl, UserName},
     seals::SealRegister,
-    units::{hours, mib, millis, seconds},
+    units::{days, hours, mib, millis, seconds},
 };
 
 /// The whole configuration of one gate, complete and in range.
@@ -95,6 +95,16 @@ pub struct JournalSettings {
     /// `reserve_mib`: room kept for alarms and receipts on a full disk, in bytes; 0 keeps none.
     #[serde(rename = "reserve_mib", deserialize_with = "mib")]
     pub reserve_bytes: u64,
+    /// `retention_days`: delivered events older than this go to the archive; zero keeps all in the database.
+    #[serde(rename = "retention_days", deserialize_with = "days")]
+    pub retention: Duration,
+    /// Where the archive is, absolute; never created. Beside the journal where none is named.
+    pub archive_dir: Option<PathBuf>,
+    /// The archive directory must lie on another file system than the journal.
+    pub archive_removable: bool,
+    /// `archive_every_s`: how often the gate looks for what is due, and whether the archive is there.
+    #[serde(rename = "archive_every_s", deserialize_with = "seconds")]
+    pub archive_every: Duration,
 }
 
 /// `[thinning]`: which repeats of a radio are worth an event.

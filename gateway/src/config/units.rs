@@ -19,6 +19,11 @@ pub(super) fn hours<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::E
     u32::deserialize(from).map(|hours| Duration::from_secs(u64::from(hours) * 3600))
 }
 
+/// Days of 24 hours.
+pub(super) fn days<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    u32::deserialize(from).map(|days| Duration::from_secs(u64::from(days) * 86_400))
+}
+
 /// Mebibytes, as bytes.
 pub(super) fn mib<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
     u32::deserialize(from).map(|mib| u64::from(mib) << 20)

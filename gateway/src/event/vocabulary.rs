@@ -137,6 +137,12 @@ words! {
         ClockStepped = "CLOCK_STEPPED",
         /// A damaged journal was set aside and a new one begun. Own extension.
         JournalSetAside = "JOURNAL_SET_ASIDE",
+        /// A stretch of a class is sealed in the archive and leaves the database; the body has its digests. Own extension.
+        Archived = "ARCHIVED",
+        /// The archive cannot be written: what is due stays in the database. Own extension.
+        ArchiveFailing = "ARCHIVE_FAILING",
+        /// The archive can be written again. Own extension.
+        ArchiveWorking = "ARCHIVE_WORKING",
         /// Events of this class were dropped: which, how many, and the digest of the last. Own extension.
         Gap = "GAP",
     }

@@ -12,6 +12,7 @@
 //! for a peer; and on the way down the radios go first, the journal last, so that what was heard is kept and, as far
 //! as the line allows in a few seconds, sent.
 
+pub(crate) mod keeper;
 mod monitors;
 mod radios;
 mod upstream;
@@ -33,6 +34,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use self::keeper::Keeper;
 use crate::{
     api::{Api, ApiError},
     clock::{self, Clock},
@@ -127,7 +129,10 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GateErro
     let link = upstream::uplink(&config, &source, &journal, &clock, &run_id)?;
     let board = board.with_uplink(link.as_ref().map(|link| link.standing.clone())).with_broker(Arc::clone(&broker));
     let board = Arc::new(Mutex::new(board));
-    let api = Api::bind(&config.gate.runtime_dir, Arc::clone(&board))?;
+    let housekeeping = keeper::housekeeping(&config, &source, &journal, &clock);
+    let retention = (!config.journal.retention.is_zero()).then_some(config.journal.retention);
+    let keeper = Keeper::new(housekeeping.archivist().clone(), clock.clone(), retention, config.journal.archive_every)?;
+    let api = Api::bind(&config.gate.runtime_dir, Arc::clone(&board), housekeeping)?;
 
     record_start(&journal, &clock, &config, &opening).await;
     let mut parts = JoinSet::new();
@@ -139,6 +144,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GateErro
     };
     let monitors = monitors::start(&config, &source, &journal, &broker, &stop_rest).await?;
     parts.spawn(api.run(stop_rest.clone()));
+    parts.spawn(keeper.run(stop_rest.clone()));
     let health = tokio::spawn(Health::new(board, Arc::clone(&broker), &source, run_id).run(stop_health.clone()));
     parts.spawn(watch_synchronisation(clock.clone(), stop_rest.clone()));
     health::tell(&[NotifyState::Ready]);
@@ -180,7 +186,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GateErro
         ended("the monitors' broker", monitors).await;
     }
     if timeout(PART_DEADLINE, parts.join_all()).await.is_err() {
-        tracing::warn!("the local API did not end in time");
+        tracing::warn!("the local API or the archive did not end in time");
     }
     journal.close().await?;
     tracing::info!("the gate is closed");
@@ -222,7 +228,7 @@ async fn last_post(journal: &Journal, standing: &watch::Receiver<LinkStanding>, 
     }
 }
 
-fn journal_config(config: &Config) -> JournalConfig {
+pub(crate) fn journal_config(config: &Config) -> JournalConfig {
     JournalConfig {
         group_wait: config.journal.group_wait,
         group_events: config.journal.group_events as usize,
@@ -234,7 +240,7 @@ fn journal_config(config: &Config) -> JournalConfig {
 }
 
 /// The newest wall time on record that was any good: the clock may not be trusted below it.
-fn newest_wall(reader: &JournalReader) -> Result<Option<jiff::Timestamp>, JournalError> {
+pub(crate) fn newest_wall(reader: &JournalReader) -> Result<Option<jiff::Timestamp>, JournalError> {
     let mut newest = None;
     for class in Class::ALL {
         let last = reader.tail(&Filter { class: Some(*class), ..Filter::default() }, LAST_LOOKED_AT)?;

@@ -31,6 +31,7 @@ mod store;
 mod tests;
 mod upkeep;
 mod verify;
+mod walk;
 mod writer;
 
 use std::future::Future;
@@ -46,9 +47,10 @@ pub use accounts::{Account, Accounts, Sizes, Totals};
 pub use entry::{Entry, Haste, Heads, NOTE_MAX, NOTES_MAX, NotAnOutlet, Note, Outlet, Record, Recorded};
 pub use error::JournalError;
 pub use front::{Front, Misfit, Segment};
-pub use reader::{Filter, JournalReader, Place, RecordedNote};
+pub use reader::{JournalReader, RecordedNote};
 pub use room::{JournalStanding, NoReceipt, Reserve, Room, UpkeepStanding};
 pub use verify::{Fault, Progress, Verified};
+pub use walk::{Extent, Filter, Moment, Passed, Place, Reached, Stretch, Walk};
 
 use self::lock::Lock;
 use self::opening::Refusal;

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rusqlite::types::{ToSql, Value};
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
 use uuid::Uuid;
 
@@ -15,7 +14,7 @@ use super::accounts::{Account, Accounts, Sizes, Totals};
 use super::front::{self, Front, Segment};
 use super::store::{self, Head, seq, signed, unsigned};
 use super::{JournalError, Outlet, Progress, Record, Verified, schema, verify};
-use crate::event::{Class, EventType, JournalId, Seq, Subject};
+use crate::event::{Class, JournalId, Seq};
 
 /// Events read at a time by [`JournalReader::each`] ...
 const PAGE: usize = 512;
@@ -23,20 +22,7 @@ const PAGE: usize = 512;
 const PAGE_BYTES: usize = 512 * 1024;
 
 /// What makes a [`Record`], in this order.
-const COLUMNS: &str = "class, seq, id, type, subject, wall, doc, rowid";
-
-/// Which events `tail` wants; all of them by default.
-#[derive(Debug, Clone, Default)]
-pub struct Filter {
-    /// Of this class only.
-    pub class: Option<Class>,
-    /// Of this kind only.
-    pub kind: Option<EventType>,
-    /// About this subject only.
-    pub subject: Option<Subject>,
-    /// Not before this wall time.
-    pub since: Option<Timestamp>,
-}
+pub(super) const COLUMNS: &str = "class, seq, id, type, subject, wall, doc";
 
 /// A note as it is on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,14 +33,10 @@ pub struct RecordedNote {
     pub value: Vec<u8>,
 }
 
-/// A place in the order of recording, over all classes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Place(i64);
-
 /// A read-only view of the journal. The calls block for the time of the query, so use them from `spawn_blocking`.
 #[derive(Debug)]
 pub struct JournalReader {
-    connection: Connection,
+    pub(super) connection: Connection,
     dir: PathBuf,
     journal: JournalId,
     source: String,
@@ -210,8 +192,8 @@ impl JournalReader {
         Ok(Account {
             class,
             recorded: head.seq.0,
-            delivered: cursor.0 - dropped,
-            pending: head.seq.0 - cursor.0,
+            delivered: cursor.0.saturating_sub(dropped),
+            pending: head.seq.0.saturating_sub(cursor.0),
             dropped,
             bytes: head.held(),
             oldest_pending_wall: oldest.and_then(|wall| Timestamp::from_millisecond(wall).ok()),
@@ -232,7 +214,7 @@ impl JournalReader {
             Totals {
                 class: *class,
                 recorded: head.seq.0,
-                held: head.seq.0 - head.front.0,
+                held: head.seq.0.saturating_sub(head.front.0),
                 archived: head.archived,
                 dropped: head.dropped(),
                 refused: refused[*class as usize],
@@ -268,77 +250,6 @@ impl JournalReader {
         Ok(Sizes { database: length(""), log: length("-wal"), free: number("freelist_count")? * number("page_size")? })
     }
 
-    /// The last `n` events that pass the filter, in the order of recording.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub fn tail(&self, filter: &Filter, n: usize) -> Result<Vec<Record>, JournalError> {
-        // The narrowest index that yields the order by itself; sorting a whole journal is not an answer.
-        let (index, order) = match (&filter.subject, filter.class) {
-            (Some(_), _) => ("INDEXED BY event_subject", "rowid DESC"),
-            (None, Some(_)) => ("", "seq DESC"),
-            (None, None) => ("NOT INDEXED", "rowid DESC"),
-        };
-        let mut records = self.select(filter, Place(0), index, order, n)?;
-        records.reverse();
-        Ok(records.into_iter().map(|(_, record)| record).collect())
-    }
-
-    /// The place after the last event there is.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub fn end(&self) -> Result<Place, JournalError> {
-        let last: Option<i64> = self
-            .connection
-            .prepare_cached("SELECT rowid FROM event ORDER BY rowid DESC LIMIT 1")?
-            .query_row([], |row| row.get(0))
-            .optional()?;
-        Ok(Place(last.unwrap_or(0)))
-    }
-
-    /// At most `limit` events recorded after `place` that pass the filter; moves the place behind all that was looked at.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub fn since(&self, filter: &Filter, place: &mut Place, limit: usize) -> Result<Vec<Record>, JournalError> {
-        let end = self.end()?;
-        let records = self.select(filter, *place, "NOT INDEXED", "rowid ASC", limit)?;
-        if records.len() < limit {
-            place.0 = place.0.max(end.0);
-        }
-        if let Some((last, _)) = records.last() {
-            place.0 = place.0.max(last.0);
-        }
-        Ok(records.into_iter().map(|(_, record)| record).collect())
-    }
-
-    fn select(&self, filter: &Filter, after: Place, index: &str, order: &str, n: usize) -> Result<Vec<(Place, Record)>, JournalError> {
-        let mut conditions = String::from("rowid > ?");
-        let mut values: Vec<Value> = vec![after.0.into()];
-        let mut only = |condition: &str, value: Value| {
-            conditions.push_str(condition);
-            values.push(value);
-        };
-        if let Some(class) = filter.class {
-            only(" AND class = ?", (class as i64).into());
-        }
-        if let Some(kind) = filter.kind {
-            only(" AND type = ?", kind.as_str().to_owned().into());
-        }
-        if let Some(subject) = &filter.subject {
-            only(" AND subject = ?", subject.as_str().to_owned().into());
-        }
-        if let Some(since) = filter.since {
-            only(" AND wall >= ?", since.as_millisecond().into());
-        }
-        let text = format!("SELECT {COLUMNS} FROM event {index} WHERE {conditions} ORDER BY {order} LIMIT {}", signed(n as u64));
-        let mut statement = self.connection.prepare_cached(&text)?;
-        let values: Vec<&dyn ToSql> = values.iter().map(|value| value as &dyn ToSql).collect();
-        let rows = statement.query_map(&values[..], |row| Ok((Place(row.get(7)?), record(row)?)))?;
-        Ok(rows.collect::<Result<_, _>>()?)
-    }
-
     /// Checks everything: digests, chains, holes, rows against documents, and the database itself. Takes a while;
     /// `progress` is called now and then.
     ///
@@ -349,7 +260,7 @@ impl JournalReader {
     }
 }
 
-fn record(row: &Row<'_>) -> Result<Record, rusqlite::Error> {
+pub(super) fn record(row: &Row<'_>) -> Result<Record, rusqlite::Error> {
     let subject: String = row.get(4)?;
     let damaged = |column, cause: Box<dyn std::error::Error + Send + Sync>| {
         rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, cause)
@@ -365,6 +276,6 @@ fn record(row: &Row<'_>) -> Result<Record, rusqlite::Error> {
     })
 }
 
-fn class(number: i64) -> Class {
+pub(super) fn class(number: i64) -> Class {
     usize::try_from(number).ok().and_then(|at| Class::ALL.get(at)).copied().unwrap_or(Class::Telemetry)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use segel_mqtt_bridge::{broker::Limits, uplink::UplinkConfig};
 
-use crate::{api, clock, config, event, forward, gate, health, ingest, journal, seals};
+use crate::{api, archive, clock, config, event, forward, gate, health, ingest, journal, seals};
 
 /// A limit fixed in code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +66,20 @@ pub fn fixed() -> Vec<Fixed> {
         time("health: said every", health::INTERVAL, "well under a third of the supervisor's watchdog time"),
         time("health: ingest counts as stuck after", health::INGEST_STUCK, "ten times its usual look around"),
         time("api: an answer takes at most", api::ANSWER_DEADLINE, "it comes from memory and a few rows"),
+        Fixed {
+            name: "archive: a segment holds at most",
+            value: archive::due::Limits::default().events,
+            unit: "events",
+            reason: "ten million events make 200 files",
+        },
+        Fixed {
+            name: "archive: a segment holds at most",
+            value: archive::due::Limits::default().bytes,
+            unit: "bytes",
+            reason: "any medium takes it in seconds, any tool opens it",
+        },
+        time("archive: what is due waits for company at most", archive::due::PATIENCE, "a quiet class makes one small file a day"),
+        time("archive: a failing one is tried again, at least", gate::keeper::RETRY_CAP, "a disk that is back is taken up within minutes"),
         count("upstream: events read ahead per class", forward::upstream::READ_AHEAD, "events", "a fast line is busy between two reads"),
         count(
             "upstream: bytes read ahead per class",
