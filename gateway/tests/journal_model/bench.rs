@@ -28,6 +28,8 @@ use crate::model::{Cursor, Fate, Model};
 use crate::operation::{Event, Growth, Note, OUTLETS, Operation};
 
 type Checked = Result<(), TestCaseError>;
+/// Documents by class and number.
+type Documents = BTreeMap<(Class, u64), Rc<[u8]>>;
 
 const NAMES: [Outlet; OUTLETS] = [Outlet::named("broker"), Outlet::named("uplink")];
 /// The word under which all notes here are kept.
@@ -44,7 +46,7 @@ pub struct Bench {
     reader: JournalReader,
     model: Model,
     /// Documents each outlet took before it confirmed them.
-    taken: [BTreeMap<(Class, u64), Rc<[u8]>>; OUTLETS],
+    taken: [Documents; OUTLETS],
     /// Events ever made, so that each is another.
     made: u64,
     pub played: Played,
@@ -223,7 +225,7 @@ impl Bench {
         let mut last = (first + many).min(chain.last());
         let mut whole = last == chain.last();
         if whole && class == Class::Telemetry && self.model.room == Room::Scarce {
-            (last, whole) = (last - 1, false);
+            (last, whole) = (last.saturating_sub(1), false);
         }
         if last < first {
             return Ok(());
