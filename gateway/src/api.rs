@@ -110,15 +110,12 @@ impl Api {
     /// Answers until told to stop; what is long then ends at its next safe point.
     pub async fn run(self, stop: CancellationToken) {
         let long = long::Long { housekeeping: self.housekeeping, stop: stop.clone() };
-        let router = Router::new()
-            .route("/v1/status", get(status))
-            .with_state(self.board)
-            .merge(
-                Router::new()
-                    .route("/v1/journal/archive", post(long::archive))
-                    .route("/v1/journal/compact", post(long::compact))
-                    .with_state(long),
-            );
+        let router = Router::new().route("/v1/status", get(status)).with_state(self.board).merge(
+            Router::new()
+                .route("/v1/journal/archive", post(long::archive))
+                .route("/v1/journal/compact", post(long::compact))
+                .with_state(long),
+        );
         let serving = axum::serve(self.listener, router).with_graceful_shutdown(stop.cancelled_owned());
         if let Err(fault) = serving.await {
             tracing::error!(%fault, "the local API has ended");

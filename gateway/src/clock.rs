@@ -11,9 +11,15 @@
 //!   untrusted  before this program was built, or before the newest time in the journal
 //! ```
 //!
+//! Time since boot counts the machine's sleep too; the steps of the wall clock are found in [`StepWatch`], and how old
+//! something is in [`Clock::age`].
+//!
 //! Whether the clock is steered is asked without privileges: timedated's `NTPSynchronized` on the system bus, which is
 //! the kernel's own flag and so also true under chrony, and where nobody answers there, how fresh the mark is that
 //! systemd-timesyncd leaves. Neither being there is an answer too: `rtc`.
+
+mod age;
+mod step;
 
 use std::{
     path::Path,
@@ -27,6 +33,10 @@ use std::{
 use jiff::Timestamp;
 use segel_drivers::Heard;
 
+pub use self::{
+    age::{Age, AgeBasis},
+    step::{Mark, Reading, STEP_THRESHOLD, Seen, Step, StepWatch},
+};
 use crate::event::{BootId, ClockQuality, Stamp};
 
 /// systemd-timesyncd touches this file each time it has synchronised, and leaves it when it no longer can.
@@ -37,9 +47,8 @@ const TIMESYNCD_FRESH: Duration = Duration::from_secs(5_400);
 const TIMEDATED_DEADLINE: Duration = Duration::from_millis(500);
 /// How often the question is asked; timedated starts on demand and leaves after 30 s, so not more often.
 pub const SYNC_PROBE_INTERVAL: Duration = Duration::from_secs(64);
-/// Wall and monotonic time may drift apart this much between two looks before it is called a step: NTP slews at
-/// most 0.5 ms a second, so a second in a look of a few seconds is no slew.
-pub const STEP_THRESHOLD: Duration = Duration::from_secs(1);
+/// A machine that slept is noticed from this: readings of two clocks lie closer together.
+const SLEPT: Duration = Duration::from_millis(50);
 /// No event can be older than the program that wrote it: 2026-11-01T00:00:00Z.
 const BUILT_AFTER: i64 = 1_793_491_200;
 const NEVER: u64 = u64::MAX;
@@ -47,10 +56,27 @@ const NEVER: u64 = u64::MAX;
 /// The clock of the gate; clones share what is known of it.
 #[derive(Debug, Clone)]
 pub struct Clock {
-    boot: BootId,
+    boot: Boot,
     anchor: Anchor,
     holdover: Duration,
     shared: Arc<Shared>,
+}
+
+/// Which boot this is, and whether the kernel said so.
+#[derive(Debug, Clone, Copy)]
+enum Boot {
+    /// Other runs of this boot have the same.
+    Kernels(BootId),
+    /// Made up by this process: an event of an earlier run may be of the same boot.
+    Own(BootId),
+}
+
+impl Boot {
+    const fn id(self) -> BootId {
+        match self {
+            Self::Kernels(id) | Self::Own(id) => id,
+        }
+    }
 }
 
 /// The two ways of counting time, taken at one moment.
@@ -66,27 +92,32 @@ struct Shared {
     synced_ms: AtomicU64,
     /// The newest wall time ever recorded, in milliseconds since 1970.
     high_water_ms: AtomicU64,
+    /// How long the machine has slept since this process began.
+    slept_ms: AtomicU64,
 }
 
 impl Clock {
     /// A clock that has seen nothing yet. `high_water` is the newest wall time in the journal, if there is one.
     #[must_use]
     pub fn new(holdover: Duration, high_water: Option<Timestamp>) -> Self {
-        let boot_time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-        let since_boot = Duration::new(u64::try_from(boot_time.tv_sec).unwrap_or(0), u32::try_from(boot_time.tv_nsec).unwrap_or(0));
+        let Reading { instant, since_boot, .. } = Reading::now();
         let high_water = high_water.map_or(0, |t| u64::try_from(t.as_millisecond()).unwrap_or(0));
         Self {
-            boot: boot_id(),
-            anchor: Anchor { instant: Instant::now(), since_boot },
+            boot: boot(),
+            anchor: Anchor { instant, since_boot },
             holdover,
-            shared: Arc::new(Shared { synced_ms: AtomicU64::new(NEVER), high_water_ms: AtomicU64::new(high_water) }),
+            shared: Arc::new(Shared {
+                synced_ms: AtomicU64::new(NEVER),
+                high_water_ms: AtomicU64::new(high_water),
+                slept_ms: AtomicU64::new(0),
+            }),
         }
     }
 
     /// Which boot of the machine this is.
     #[must_use]
     pub fn boot(&self) -> BootId {
-        self.boot
+        self.boot.id()
     }
 
     /// The stamp of something heard.
@@ -95,7 +126,7 @@ impl Clock {
         let monotonic_ms = self.since_boot_ms(heard.monotonic);
         let wall = Timestamp::try_from(heard.wall).unwrap_or(Timestamp::UNIX_EPOCH);
         let clock = self.quality(wall, monotonic_ms);
-        Stamp { wall, monotonic_ms, boot: self.boot, clock }
+        Stamp { wall, monotonic_ms, boot: self.boot.id(), clock }
     }
 
     /// The stamp of now.
@@ -126,12 +157,32 @@ impl Clock {
         }
     }
 
+    /// Learns from a look whether the machine slept: the clock of durations stood still meanwhile, and what is stamped
+    /// from now on must not lag behind.
+    pub fn looked(&self, reading: &Reading) {
+        let counted = self.since_boot_ms(reading.instant);
+        let slept = millis(reading.since_boot).saturating_sub(counted);
+        if slept > millis(SLEPT) {
+            self.shared.slept_ms.fetch_add(slept, Ordering::Relaxed);
+        }
+    }
+
+    /// How old something with this stamp is, as of `now`.
+    #[must_use]
+    pub fn age(&self, then: &Stamp, now: &Stamp) -> Age {
+        let began_ms = match self.boot {
+            Boot::Kernels(_) => 0,
+            Boot::Own(_) => millis(self.anchor.since_boot),
+        };
+        age::age(then, now, now.monotonic_ms.saturating_sub(began_ms) / 1_000)
+    }
+
     fn since_boot_ms(&self, instant: Instant) -> u64 {
         let since_boot = match instant.checked_duration_since(self.anchor.instant) {
             Some(later) => self.anchor.since_boot + later,
             None => self.anchor.since_boot.saturating_sub(self.anchor.instant - instant),
         };
-        u64::try_from(since_boot.as_millis()).unwrap_or(NEVER)
+        millis(since_boot).saturating_add(self.shared.slept_ms.load(Ordering::Relaxed))
     }
 
     fn quality(&self, wall: Timestamp, monotonic_ms: u64) -> ClockQuality {
@@ -155,11 +206,11 @@ fn millis(duration: Duration) -> u64 {
 }
 
 /// The kernel's boot id, or one of our own where `/proc` does not show it (a sandbox may hide it).
-fn boot_id() -> BootId {
+fn boot() -> Boot {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
         .ok()
         .and_then(|text| text.trim().parse::<uuid::Uuid>().ok())
-        .map_or_else(|| BootId(uuid::Uuid::new_v4()), BootId)
+        .map_or_else(|| Boot::Own(BootId(uuid::Uuid::new_v4())), |id| Boot::Kernels(BootId(id)))
 }
 
 /// Whether the kernel's clock is being steered. Blocks up to half a second: not for the runtime's threads.
@@ -180,36 +231,6 @@ fn timedated_says_synchronised() -> Option<bool> {
     bus.with_proxy("org.freedesktop.timedate1", "/org/freedesktop/timedate1", TIMEDATED_DEADLINE)
         .get("org.freedesktop.timedate1", "NTPSynchronized")
         .ok()
-}
-
-/// Watches wall time against monotonic time and tells of steps.
-#[derive(Debug)]
-pub struct StepWatch {
-    last: Heard,
-}
-
-impl StepWatch {
-    /// Starts watching from a moment.
-    #[must_use]
-    pub fn new(from: Heard) -> Self {
-        Self { last: from }
-    }
-
-    /// By how many milliseconds wall time has stepped since the last look (positive: forwards), if it has.
-    pub fn look(&mut self, now: Heard) -> Option<i64> {
-        let monotonic = signed_ms(now.monotonic.saturating_duration_since(self.last.monotonic));
-        let wall = match now.wall.duration_since(self.last.wall) {
-            Ok(forward) => signed_ms(forward),
-            Err(backward) => -signed_ms(backward.duration()),
-        };
-        self.last = now;
-        let step = wall - monotonic;
-        (step.abs() >= signed_ms(STEP_THRESHOLD)).then_some(step)
-    }
-}
-
-fn signed_ms(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Wall time of a moment, for people.
@@ -274,12 +295,18 @@ mod tests {
     }
 
     #[test]
-    fn a_step_is_told_once_with_its_size_and_a_slew_is_not() {
-        let start = Instant::now();
-        let mut watch = StepWatch::new(heard(1_000_000, start));
-        assert_eq!(watch.look(heard(1_000_010, start + Duration::from_secs(10))), None);
-        assert_eq!(watch.look(heard(1_000_311, start + Duration::from_secs(11))), Some(300_000));
-        assert_eq!(watch.look(heard(1_000_312, start + Duration::from_secs(12))), None);
-        assert_eq!(watch.look(heard(312, start + Duration::from_secs(13))), Some(-1_000_001_000));
+    fn a_machine_that_slept_counts_the_night_and_never_goes_back() {
+        let clock = Clock::new(Duration::from_secs(60), None);
+        let awake = Reading::now();
+        clock.looked(&awake);
+        let before = clock.stamp(Heard { monotonic: awake.instant, wall: awake.wall }).monotonic_ms;
+        let woken = Reading { since_boot: awake.since_boot + Duration::from_secs(3_600), ..awake };
+        for _ in 0..2 {
+            clock.looked(&woken);
+        }
+        let after = clock.stamp(Heard { monotonic: awake.instant, wall: awake.wall }).monotonic_ms;
+        assert!((3_599_900..3_600_100).contains(&(after - before)), "{}", after - before);
+        clock.looked(&awake);
+        assert!(clock.stamp(Heard { monotonic: awake.instant, wall: awake.wall }).monotonic_ms >= after);
     }
 }

@@ -4,18 +4,23 @@
 //! receipt, so that whoever sent it knows the gate has it and will not act on it. A command that comes again is
 //! recognised by its `id` and bytes (or, without an id, by its bytes) across restarts and is neither recorded nor answered
 //! twice; other bytes under an id that was answered are refused by a receipt of their own.
+//!
+//! A command is done only when its receipt can be kept: [`Voucher`] is the one way to that, and the journal gives none
+//! while it cannot promise a receipt. Then the command is refused with the reason. That refusal is a receipt too: where
+//! it can be kept it is, and stands; where it cannot, the command stays unacknowledged and has one answer when it can.
 
 use std::sync::{Mutex, PoisonError};
 
 use segel_mqtt_bridge::uplink::{Delivery, Inbox, InboxError};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use tokio::sync::watch;
 
 use crate::{
     clock::Clock,
     event::{Assurance, Class, Draft, EventType, Subject},
     ingest::note_json,
-    journal::{Entry, Journal, JournalReader},
+    journal::{Entry, Journal, JournalReader, JournalStanding, NoReceipt},
 };
 
 /// The kind of note an answered command is kept under.
@@ -35,6 +40,7 @@ const SHORT_DIGEST: usize = 32;
 pub struct Commands {
     journal: Journal,
     reader: Mutex<JournalReader>,
+    standing: watch::Receiver<JournalStanding>,
     clock: Clock,
     /// One command at a time, so that the same command twice at once is still answered once.
     turn: tokio::sync::Mutex<()>,
@@ -68,6 +74,25 @@ struct Refused<'a> {
     code: &'static str,
     text_en: &'static str,
     text_id: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+/// That the journal can keep the receipt of what is about to be done. Whatever executes a command asks for one first
+/// and holds it while it does; there is no other way to make one.
+#[derive(Debug)]
+pub struct Voucher {
+    _given: (),
+}
+
+impl Voucher {
+    /// A voucher, if the journal can promise a receipt now.
+    ///
+    /// # Errors
+    /// Why it cannot, in a sentence for the person at the gate.
+    pub fn ask(standing: &JournalStanding) -> Result<Self, NoReceipt> {
+        standing.vouches_for_a_receipt().map(|()| Self { _given: () })
+    }
 }
 
 /// What is kept of an answered command.
@@ -79,9 +104,10 @@ struct Answered {
 }
 
 /// Why a command is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 enum Refusal {
     NotSupported,
+    NoReceipt(NoReceipt),
     Malformed,
     TooLong,
     Retained,
@@ -89,13 +115,26 @@ enum Refusal {
 }
 
 impl Refusal {
+    /// What in particular, where there is something.
+    fn reason(&self) -> Option<String> {
+        match self {
+            Self::NoReceipt(why) => Some(why.to_string()),
+            Self::NotSupported | Self::Malformed | Self::TooLong | Self::Retained | Self::IdReused => None,
+        }
+    }
+
     /// Code, English, Indonesian.
-    fn words(self) -> (&'static str, &'static str, &'static str) {
+    fn words(&self) -> (&'static str, &'static str, &'static str) {
         match self {
             Self::NotSupported => (
                 "not_supported",
                 "This gate does not execute commands yet. Nothing was done. Open the seal by hand under the conventional procedure.",
                 "Gerbang ini belum menjalankan perintah. Tidak ada yang dilakukan. Buka segel secara manual sesuai prosedur.",
+            ),
+            Self::NoReceipt(_) => (
+                "no_room_for_receipt",
+                "The gate could not keep the proof of an opening. Nothing was done. Mend the reason and send a new command, or open the seal by hand under the conventional procedure.",
+                "Gerbang tidak dapat menyimpan bukti pembukaan. Tidak ada yang dilakukan. Atasi penyebabnya lalu kirim perintah baru, atau buka segel secara manual sesuai prosedur.",
             ),
             Self::Malformed => (
                 "malformed",
@@ -121,14 +160,23 @@ impl Refusal {
     }
 }
 
+/// What becomes of a command that is new, well-formed and fresh: the one place from which one will be done, and never
+/// without a voucher.
+fn decide(voucher: Result<Voucher, NoReceipt>) -> Refusal {
+    match voucher {
+        Ok(Voucher { .. }) => Refusal::NotSupported,
+        Err(why) => Refusal::NoReceipt(why),
+    }
+}
+
 impl Commands {
     /// An inbox on this journal.
     ///
     /// # Errors
     /// When the journal cannot be read.
     pub fn new(journal: Journal, clock: Clock) -> Result<Self, crate::journal::JournalError> {
-        let reader = Mutex::new(journal.reader()?);
-        Ok(Self { journal, reader, clock, turn: tokio::sync::Mutex::default() })
+        let (reader, standing) = (Mutex::new(journal.reader()?), journal.standing());
+        Ok(Self { journal, reader, standing, clock, turn: tokio::sync::Mutex::default() })
     }
 
     fn answered(&self, key: &str) -> Result<Option<Answered>, InboxError> {
@@ -144,7 +192,9 @@ impl Commands {
         match answered_as(id)? {
             None => Ok(Some((id.to_owned(), refusal))),
             // Refused because it had waited on the broker, and now sent anew, as the refusal asked.
-            Some(before) if before.sha256 == digest && before.code == Refusal::Retained.words().0 && refusal != Refusal::Retained => {
+            Some(before)
+                if before.sha256 == digest && before.code == Refusal::Retained.words().0 && !matches!(refusal, Refusal::Retained) =>
+            {
                 Ok(Some((id.to_owned(), refusal)))
             }
             Some(before) if before.sha256 == digest => Ok(None),
@@ -156,7 +206,7 @@ impl Commands {
     }
 
     /// Both events, made before anything is awaited.
-    fn entries(&self, id: &str, key: &str, digest: &str, delivery: &Delivery, refusal: Refusal) -> Result<Vec<Entry>, InboxError> {
+    fn entries(&self, id: &str, key: &str, digest: &str, delivery: &Delivery, refusal: &Refusal) -> Result<Vec<Entry>, InboxError> {
         let stamp = self.clock.now();
         let subject = Subject::command(id).map_err(not_kept)?;
         let text = std::str::from_utf8(&delivery.payload).ok().filter(|text| fits(text));
@@ -171,7 +221,7 @@ impl Commands {
             duplicate: delivery.duplicate,
         };
         let (code, text_en, text_id) = refusal.words();
-        let refused = Refused { command_id: id, sha256: digest, status: "refused", code, text_en, text_id };
+        let refused = Refused { command_id: id, sha256: digest, status: "refused", code, text_en, text_id, reason: refusal.reason() };
         let received =
             Draft::new(Class::Receipt, EventType::CommandReceived, subject.clone(), stamp, Assurance::Own, &received).map_err(not_kept)?;
         let refused = Draft::new(Class::Receipt, EventType::CommandRefused, subject, stamp, Assurance::Own, &refused).map_err(not_kept)?;
@@ -183,9 +233,14 @@ impl Commands {
 
 impl Inbox for Commands {
     async fn receive(&self, delivery: Delivery) -> Result<(), InboxError> {
+        let standing = self.standing.borrow().clone();
+        if let Some(fault) = &standing.refusing {
+            // Not even the refusal can be kept: it is offered again, and answered when it can be.
+            return Err(not_kept(NoReceipt::Refusing(fault.clone())));
+        }
         let digest = hex::encode(Sha256::digest(&delivery.payload));
         let (id, refusal) = match serde_json::from_slice::<Envelope>(&delivery.payload) {
-            Ok(Envelope { id }) if is_id(&id) => (id, if delivery.retained { Refusal::Retained } else { Refusal::NotSupported }),
+            Ok(Envelope { id }) if is_id(&id) => (id, if delivery.retained { Refusal::Retained } else { decide(Voucher::ask(&standing)) }),
             _ if delivery.length > delivery.payload.len() => (format!("sha256-{}", &digest[..SHORT_DIGEST]), Refusal::TooLong),
             _ => (format!("sha256-{}", &digest[..SHORT_DIGEST]), Refusal::Malformed),
         };
@@ -194,7 +249,7 @@ impl Inbox for Commands {
             tracing::info!(command = id, "a command came again; it has been answered");
             return Ok(());
         };
-        let entries = self.entries(&id, &key, &digest, &delivery, refusal)?;
+        let entries = self.entries(&id, &key, &digest, &delivery, &refusal)?;
         self.journal.append_all(entries).await.map_err(not_kept)?;
         tracing::info!(command = id, code = refusal.words().0, "a command was refused");
         Ok(())

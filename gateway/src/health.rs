@@ -1,8 +1,10 @@
 //! What the gate tells the monitors and its supervisor, without being asked.
 //!
 //! Every few seconds the status goes out: as the retained state of the gateway, as flat numbers, and as the line
-//! that `systemctl status` shows. The supervisor's watchdog is fed only if ingest has looked around and the journal
-//! has answered since the last time, so a gate that is stuck is restarted instead of looking alive.
+//! that `systemctl status` shows; at once when the disk or the journal fails or is back. The supervisor's watchdog is fed
+//! only if ingest has looked around and the journal has answered since the last time, so a gate that is stuck is restarted
+//! instead of looking alive. A disk that is known to have failed is no such reason: a new start would find the same disk,
+//! and what waits in memory would be lost.
 
 use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
@@ -16,12 +18,17 @@ use segel_mqtt_bridge::{
     topic::{Class, Place},
 };
 use serde::Serialize;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::{
+    sync::watch,
+    time::{MissedTickBehavior, interval},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    clock::AgeBasis,
     event::{self, Source},
     forward::{gateway_topic, place},
+    space::{SpaceStanding, levels::Level},
     status::{Board, Status},
 };
 
@@ -37,6 +44,7 @@ pub struct Health {
     broker: Arc<OnceLock<Arc<Broker>>>,
     place: Place,
     boot: String,
+    space: watch::Receiver<SpaceStanding>,
 }
 
 /// The retained state of the gateway.
@@ -59,6 +67,21 @@ struct GatewayNumbers {
     receipt_pending: u64,
     telemetry_pending: u64,
     telemetry_dropped: u64,
+    telemetry_refused: u64,
+    oldest_undelivered_alarm_certain: u8,
+    accounts_balance: u8,
+    journal_writes: u8,
+    journal_bytes: u64,
+    receipts_vouched: u8,
+    reserve_held: u8,
+    storage_level: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    storage_free_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    storage_free_inodes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    storage_scarce_in_h: Option<u64>,
+    sheltered_reports: usize,
     uplink_up: u8,
     seals_in_range: usize,
     readers_up: usize,
@@ -75,19 +98,29 @@ pub fn gateway_state(status: &'static str, boot: &str) -> Bytes {
 impl Health {
     /// A health task on this board.
     #[must_use]
-    pub fn new(board: Arc<Mutex<Board>>, broker: Arc<OnceLock<Arc<Broker>>>, source: &Source, boot: String) -> Self {
-        Self { board, broker, place: place(source), boot }
+    pub fn new(
+        board: Arc<Mutex<Board>>,
+        broker: Arc<OnceLock<Arc<Broker>>>,
+        source: &Source,
+        boot: String,
+        space: watch::Receiver<SpaceStanding>,
+    ) -> Self {
+        Self { board, broker, place: place(source), boot, space }
     }
 
     /// Says how the gate is until told to stop.
     pub async fn run(self, stop: CancellationToken) {
         let mut tick = interval(INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut space = self.space.clone();
         loop {
+            let known = of_note(&space.borrow_and_update());
             tokio::select! {
-                _ = tick.tick() => self.on_tick().await,
+                _ = tick.tick() => {}
+                true = changed(&mut space, known) => {}
                 () = stop.cancelled() => break,
             }
+            self.on_tick().await;
         }
         if let Some(broker) = self.broker.get() {
             broker.publish(&gateway_topic(&self.place, Class::State), &gateway_state("disconnected", &self.boot), Keep::Retained);
@@ -97,7 +130,7 @@ impl Health {
     async fn on_tick(&self) {
         let board = Arc::clone(&self.board);
         let look = move || {
-            let board = board.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut board = board.lock().unwrap_or_else(PoisonError::into_inner);
             (board.status(), board.ingest_ticked().elapsed() < INGEST_STUCK)
         };
         let Ok((status, ingest_lives)) = tokio::task::spawn_blocking(look).await else { return };
@@ -120,10 +153,12 @@ impl Health {
     fn tell_supervisor(&self, status: &Status, ingest_lives: bool) {
         let line = one_line(status);
         let mut states = vec![NotifyState::Status(&line)];
-        if ingest_lives {
-            states.push(NotifyState::Watchdog);
-        } else {
-            tracing::error!("ingest is stuck; the supervisor will restart the gate");
+        let disk_failed = status.storage.level == Level::Failed || status.journal_refuses_since.is_some();
+        match (ingest_lives, status.books.unread.as_deref()) {
+            (true, None) => states.push(NotifyState::Watchdog),
+            (true, Some(_)) if disk_failed => states.push(NotifyState::Watchdog),
+            (true, Some(why)) => tracing::error!(why, "the journal cannot be read; the supervisor will restart the gate"),
+            (false, _) => tracing::error!("ingest is stuck; the supervisor will restart the gate"),
         }
         tell(&states);
     }
@@ -134,6 +169,16 @@ impl Health {
             Err(fault) => tracing::error!(%fault, "the gateway's state could not be written down"),
         }
     }
+}
+
+/// What a change of which is said at once.
+fn of_note(space: &SpaceStanding) -> (Level, bool) {
+    (space.level, space.refusing.is_some())
+}
+
+/// Resolves when something of note is not as it was known; false when nobody watches the disk any more.
+async fn changed(space: &mut watch::Receiver<SpaceStanding>, known: (Level, bool)) -> bool {
+    space.wait_for(|standing| of_note(standing) != known).await.is_ok()
 }
 
 /// Tells the service supervisor, if there is one.
@@ -149,6 +194,11 @@ fn one_line(status: &Status) -> String {
     let pending: u64 = status.accounts.iter().map(|a| a.pending).sum();
     let uplink = status.uplink.as_ref().map_or("off", |link| link.phase.as_str());
     let alarm = status.oldest_undelivered_alarm_s.map_or_else(String::new, |age| format!(", oldest undelivered alarm {age} s"));
+    let alarm = match (&status.journal_refuses, status.storage.level) {
+        (Some(reason), _) => format!("{alarm}, NOTHING IS RECORDED: {reason}"),
+        (None, Level::Plenty) => alarm,
+        (None, level) => format!("{alarm}, disk {level}"),
+    };
     format!("{}: {up} readers up, {} seals in range, uplink {uplink}, {pending} queued{alarm}", status.gate, status.seals.in_range)
 }
 
@@ -163,6 +213,18 @@ impl GatewayNumbers {
             receipt_pending: pending(event::Class::Receipt),
             telemetry_pending: pending(event::Class::Telemetry),
             telemetry_dropped: account(event::Class::Telemetry).map_or(0, |a| a.dropped),
+            telemetry_refused: account(event::Class::Telemetry).map_or(0, |a| a.refused),
+            oldest_undelivered_alarm_certain: u8::from(status.oldest_undelivered_alarm_by.is_none_or(AgeBasis::is_certain)),
+            accounts_balance: u8::from(status.books.imbalance.is_none()),
+            journal_writes: u8::from(status.journal_refuses.is_none()),
+            journal_bytes: status.storage.database_bytes + status.storage.log_bytes,
+            receipts_vouched: u8::from(status.no_receipts.is_none()),
+            reserve_held: u8::from(status.storage.reserve == "held"),
+            storage_level: status.storage.level as u8,
+            storage_free_bytes: status.storage.free_bytes,
+            storage_free_inodes: status.storage.free_inodes,
+            storage_scarce_in_h: status.storage.scarce_in_h,
+            sheltered_reports: status.sheltered_reports,
             uplink_up: u8::from(status.uplink.as_ref().is_some_and(|link| link.phase == "up")),
             seals_in_range: status.seals.in_range,
             readers_up: status.readers.iter().filter(|r| r.status == crate::ingest::ReaderStatus::Up).count(),

@@ -18,4 +18,5 @@ pub mod health;
 pub mod ingest;
 pub mod journal;
 pub mod seals;
+pub mod space;
 pub mod status;

@@ -1,6 +1,14 @@
 //! What the gate says of itself: one structure for the command line, the monitors and the service supervisor.
+//!
+//! What must hold: it is always answered, also while the disk is not; figures that are not of now say so; accounts that
+//! do not add up are an error that is said, never hidden.
 
-use std::sync::{Arc, OnceLock};
+mod books;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
 
 use segel_mqtt_bridge::{
     broker::{Broker, BrokerStanding},
@@ -9,12 +17,16 @@ use segel_mqtt_bridge::{
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use self::books::{Books, Figures};
 use crate::{
-    clock::Clock,
-    event::{Class, ClockQuality, Source},
-    forward::UPLINK,
-    ingest::{IngestStanding, ReaderState, SealCounts},
-    journal::{Account, Journal, JournalError, JournalReader},
+    clock::{AgeBasis, Clock},
+    event::{Class, ClockQuality, Source, Stamp},
+    ingest::{IngestStanding, ReaderState, SealCounts, Unrecorded},
+    journal::{Account, Journal, JournalError, JournalStanding, Reserve, Room, Totals},
+    space::{
+        SpaceStanding,
+        levels::{Level, Why},
+    },
 };
 
 /// The version of this form.
@@ -44,10 +56,31 @@ pub struct Status {
     pub journal: String,
     /// The headline: age of the oldest alarm customs has not acknowledged, in seconds; `null` when there is none.
     pub oldest_undelivered_alarm_s: Option<i64>,
+    /// How that age is known; a clock that was wrong makes it uncertain.
+    #[serde(default)]
+    pub oldest_undelivered_alarm_by: Option<AgeBasis>,
     /// What was recorded and where it is, per class; recorded = delivered + pending + dropped.
     pub accounts: Vec<ClassAccount>,
-    /// Set while the journal refuses to record: why.
+    /// How the figures of the accounts were come by.
+    #[serde(default)]
+    pub books: BooksStatus,
+    /// The disk of the journal, and what the journal takes on it.
+    #[serde(default)]
+    pub storage: StorageStatus,
+    /// Set while the journal refuses to record: why, and what to do.
     pub journal_refuses: Option<String>,
+    /// Since when it refuses.
+    #[serde(default)]
+    pub journal_refuses_since: Option<jiff::Timestamp>,
+    /// Set while no receipt can be promised, so that every command is refused: why.
+    #[serde(default)]
+    pub no_receipts: Option<String>,
+    /// Reports that wait in memory because the journal cannot be written.
+    #[serde(default)]
+    pub sheltered_reports: usize,
+    /// What was heard and is not on record since this process began, by reader.
+    #[serde(default)]
+    pub unrecorded: BTreeMap<String, Unrecorded>,
     /// The link to customs; absent when it is switched off.
     pub uplink: Option<LinkStatus>,
     /// The local broker; absent when it is switched off.
@@ -72,10 +105,92 @@ pub struct ClassAccount {
     pub pending: u64,
     /// Of these, dropped unsent under the quota (telemetry only).
     pub dropped: u64,
-    /// Bytes on disk.
+    /// Of all recorded, still in the journal. recorded = held + archived + droppedInAll.
+    #[serde(default)]
+    pub held: u64,
+    /// Of all recorded, in the archive and no longer in the journal.
+    #[serde(default)]
+    pub archived: u64,
+    /// Of all recorded, dropped under the quota, sent or unsent.
+    #[serde(default)]
+    pub dropped_in_all: u64,
+    /// Events refused for want of room; they were never recorded.
+    #[serde(default)]
+    pub refused: u64,
+    /// Bytes of the documents held.
     pub bytes: u64,
     /// Age of the oldest waiting one, in seconds.
     pub oldest_pending_s: Option<i64>,
+    /// How that age is known.
+    #[serde(default)]
+    pub oldest_pending_by: Option<AgeBasis>,
+}
+
+/// How the figures were come by.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BooksStatus {
+    /// How old they are, in seconds; 0 unless the journal cannot be read now.
+    pub age_s: u64,
+    /// Set while the journal cannot be read: why.
+    pub unread: Option<String>,
+    /// Set when they do not add up: what does not. That is a defect.
+    pub imbalance: Option<String>,
+}
+
+/// The disk of the journal, and what the journal takes on it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StorageStatus {
+    /// `plenty`, `low`, `scarce` or `failed`.
+    pub level: Level,
+    /// Why.
+    pub because: Why,
+    /// Bytes the gate may still take; absent until the file system has answered.
+    pub free_bytes: Option<u64>,
+    /// Size of the file system.
+    pub total_bytes: Option<u64>,
+    /// Inodes it may still take; absent where there is no such limit.
+    pub free_inodes: Option<u64>,
+    /// In how many hours telemetry will be refused, by the forecast.
+    pub scarce_in_h: Option<u64>,
+    /// In how many hours nothing will be left, by the forecast.
+    pub full_in_h: Option<u64>,
+    /// Whether telemetry is refused now.
+    pub telemetry_refused: bool,
+    /// `held`, `spent` or `absent`: the room kept for alarms and receipts.
+    pub reserve: String,
+    /// Its size while it is held, or what is left of the disk while it is spent.
+    pub reserve_bytes: u64,
+    /// The database file.
+    pub database_bytes: u64,
+    /// Its log.
+    pub log_bytes: u64,
+    /// Part of the database file that holds nothing.
+    pub unused_bytes: u64,
+    /// Rows that are in the archive and not deleted yet.
+    pub to_trim: u64,
+}
+
+impl Default for StorageStatus {
+    fn default() -> Self {
+        Self {
+            level: Level::Plenty,
+            because: Why::Well,
+            free_bytes: None,
+            total_bytes: None,
+            free_inodes: None,
+            scarce_in_h: None,
+            full_in_h: None,
+            telemetry_refused: false,
+            reserve: "absent".to_owned(),
+            reserve_bytes: 0,
+            database_bytes: 0,
+            log_bytes: 0,
+            unused_bytes: 0,
+            to_trim: 0,
+        }
+    }
 }
 
 /// The link to customs.
@@ -118,10 +233,14 @@ pub struct Board {
     source: Source,
     since: jiff::Timestamp,
     clock: Clock,
-    reader: JournalReader,
+    books: Books,
+    journal: watch::Receiver<JournalStanding>,
     ingest: watch::Receiver<IngestStanding>,
+    space: Option<watch::Receiver<SpaceStanding>>,
     uplink: Option<watch::Receiver<LinkStanding>>,
     broker: Arc<OnceLock<Arc<Broker>>>,
+    /// What did not add up when last looked at: said once.
+    imbalance: Option<String>,
 }
 
 impl Board {
@@ -130,9 +249,16 @@ impl Board {
     /// # Errors
     /// When the journal cannot be read.
     pub fn new(source: Source, clock: Clock, journal: &Journal, ingest: watch::Receiver<IngestStanding>) -> Result<Self, JournalError> {
-        let reader = journal.reader()?;
-        let since = clock.now().wall;
-        Ok(Self { source, since, clock, reader, ingest, uplink: None, broker: Arc::default() })
+        let (books, since) = (Books::open(journal)?, clock.now().wall);
+        let journal = journal.standing();
+        Ok(Self { source, since, clock, books, journal, ingest, space: None, uplink: None, broker: Arc::default(), imbalance: None })
+    }
+
+    /// The same, with the watch on the disk.
+    #[must_use]
+    pub fn with_space(mut self, space: watch::Receiver<SpaceStanding>) -> Self {
+        self.space = Some(space);
+        self
     }
 
     /// The same, with the link to customs.
@@ -149,15 +275,23 @@ impl Board {
         self
     }
 
-    /// The status now. Reads a few rows: not for the runtime's threads under load.
+    /// The status now. Reads a few rows, and waits some seconds for a disk that does not answer: not for the runtime's
+    /// threads.
     ///
     /// # Errors
-    /// When the journal cannot be read.
-    pub fn status(&self) -> Result<Status, JournalError> {
+    /// When the journal could never be read.
+    pub fn status(&mut self) -> Result<Status, JournalError> {
+        let (figures, unread) = self.books.look();
         let now = self.clock.now();
-        let accounts = self.reader.accounts(&UPLINK)?;
-        let accounts: Vec<_> = accounts.iter().map(|account| class_account(account, now.wall)).collect();
-        let ingest = self.ingest.borrow().clone();
+        let accounts = figures.as_ref().map_or_else(Vec::new, |figures| class_accounts(&self.clock, figures, &now));
+        let imbalance = self.audit(&accounts);
+        let age_s = figures.as_ref().map_or(0, |figures| figures.read_at.elapsed().as_secs());
+        let books = BooksStatus { age_s: if unread.is_some() { age_s } else { 0 }, unread, imbalance };
+        let (ingest, journal) = (self.ingest.borrow().clone(), self.journal.borrow().clone());
+        let space = self.space.as_ref().map(|space| space.borrow().clone());
+        // Without a link nothing is meant to be delivered, and nothing is late.
+        let alarm = accounts.iter().filter(|_| self.uplink.is_some()).find(|a| a.class == Class::Alarm);
+        let refusing = space.as_ref().and_then(|space| space.refusing.clone());
         Ok(Status {
             v: FORM,
             site: self.source.site().to_owned(),
@@ -167,15 +301,17 @@ impl Board {
             since: self.since,
             time: now.wall,
             clock: now.clock,
-            journal: self.reader.journal().to_string(),
-            // Without a link nothing is meant to be delivered, and nothing is late.
-            oldest_undelivered_alarm_s: accounts
-                .iter()
-                .filter(|_| self.uplink.is_some())
-                .find(|a| a.class == Class::Alarm)
-                .and_then(|a| a.oldest_pending_s),
+            journal: self.books.journal().to_owned(),
+            oldest_undelivered_alarm_s: alarm.and_then(|a| a.oldest_pending_s),
+            oldest_undelivered_alarm_by: alarm.and_then(|a| a.oldest_pending_by),
             accounts,
-            journal_refuses: ingest.journal_refuses,
+            storage: storage_status(space.as_ref(), &journal, figures.as_deref()),
+            journal_refuses: refuses(refusing.as_ref().map(|refusing| refusing.reason.clone()), &journal, &ingest, &books),
+            books,
+            journal_refuses_since: refusing.map(|refusing| refusing.since),
+            no_receipts: journal.vouches_for_a_receipt().err().map(|why| why.to_string()),
+            sheltered_reports: ingest.sheltered,
+            unrecorded: ingest.unrecorded,
             uplink: self.uplink.as_ref().map(|view| link_status(&view.borrow())),
             broker: self.broker.get().map(|broker| broker_status(broker.local_addr(), &broker.standing().borrow())),
             readers: ingest.readers.into_values().collect(),
@@ -188,17 +324,90 @@ impl Board {
     pub fn ingest_ticked(&self) -> tokio::time::Instant {
         self.ingest.borrow().ticked
     }
+
+    /// Whether the accounts add up; said once when they do not any more, and once when they do again.
+    fn audit(&mut self, accounts: &[ClassAccount]) -> Option<String> {
+        let found = imbalance(accounts);
+        match (&self.imbalance, &found) {
+            (None, Some(what)) => tracing::error!(what, "the accounts do not add up: this is a defect, please report it with this line"),
+            (Some(_), None) => tracing::info!("the accounts add up again"),
+            _ => {}
+        }
+        self.imbalance.clone_from(&found);
+        found
+    }
 }
 
-fn class_account(account: &Account, now: jiff::Timestamp) -> ClassAccount {
-    ClassAccount {
-        class: account.class,
-        recorded: account.recorded,
-        delivered: account.delivered,
-        pending: account.pending,
-        dropped: account.dropped,
-        bytes: account.bytes,
-        oldest_pending_s: account.oldest_pending_wall.map(|wall| (now.as_second() - wall.as_second()).max(0)),
+/// What does not add up; none when everything does.
+#[must_use]
+pub fn imbalance(accounts: &[ClassAccount]) -> Option<String> {
+    let faults = accounts.iter().flat_map(|a| {
+        let outlet = (a.recorded, a.delivered.checked_add(a.pending).and_then(|sum| sum.checked_add(a.dropped)));
+        let journal = (a.recorded, a.held.checked_add(a.archived).and_then(|sum| sum.checked_add(a.dropped_in_all)));
+        let outlet = (Some(outlet.0) != outlet.1).then(|| {
+            format!("{}: {} recorded, but {} delivered + {} pending + {} dropped", a.class, a.recorded, a.delivered, a.pending, a.dropped)
+        });
+        let journal = (Some(journal.0) != journal.1).then(|| {
+            format!("{}: {} recorded, but {} held + {} archived + {} dropped", a.class, a.recorded, a.held, a.archived, a.dropped_in_all)
+        });
+        outlet.into_iter().chain(journal)
+    });
+    let faults: Vec<_> = faults.collect();
+    (!faults.is_empty()).then(|| faults.join("; "))
+}
+
+/// Both views of each class. They are read one after the other, so what was recorded between them is taken off again.
+fn class_accounts(clock: &Clock, figures: &Figures, now: &Stamp) -> Vec<ClassAccount> {
+    let one = |(account, oldest): &(Account, Option<Stamp>), totals: &Totals| {
+        let age = oldest.as_ref().map(|oldest| clock.age(oldest, now));
+        let later = totals.recorded.saturating_sub(account.recorded);
+        ClassAccount {
+            class: account.class,
+            recorded: account.recorded,
+            delivered: account.delivered,
+            pending: account.pending,
+            dropped: account.dropped,
+            held: totals.held.saturating_sub(later),
+            archived: totals.archived,
+            dropped_in_all: totals.dropped,
+            refused: totals.refused,
+            bytes: account.bytes,
+            oldest_pending_s: age.map(|age| i64::try_from(age.seconds).unwrap_or(i64::MAX)),
+            oldest_pending_by: age.map(|age| age.basis),
+        }
+    };
+    figures.accounts.iter().zip(&figures.totals).map(|(account, totals)| one(account, totals)).collect()
+}
+
+/// Why nothing is recorded, from whoever noticed; the most useful sentence first.
+fn refuses(by_watch: Option<String>, journal: &JournalStanding, ingest: &IngestStanding, books: &BooksStatus) -> Option<String> {
+    let by_journal = journal.refusing.as_ref().map(ToString::to_string);
+    by_watch.or(by_journal).or_else(|| ingest.journal_refuses.clone()).or_else(|| books.unread.clone())
+}
+
+fn storage_status(space: Option<&SpaceStanding>, journal: &JournalStanding, figures: Option<&Figures>) -> StorageStatus {
+    let disk = space.and_then(|space| space.disk);
+    let hours = |time: std::time::Duration| time.as_secs() / 3_600;
+    let (reserve, reserve_bytes) = match journal.reserve {
+        Reserve::Absent => ("absent", 0),
+        Reserve::Held { bytes } => ("held", bytes),
+        Reserve::Spent { left } => ("spent", left),
+    };
+    StorageStatus {
+        level: space.map_or(Level::Plenty, |space| space.level),
+        because: space.map_or(Why::Well, |space| space.why),
+        free_bytes: disk.map(|disk| disk.free_bytes),
+        total_bytes: disk.map(|disk| disk.total_bytes),
+        free_inodes: disk.and_then(|disk| disk.free_inodes),
+        scarce_in_h: space.and_then(|space| space.scarce_in).map(hours),
+        full_in_h: space.and_then(|space| space.full_in).map(hours),
+        telemetry_refused: journal.room == Room::Scarce,
+        reserve: reserve.to_owned(),
+        reserve_bytes,
+        database_bytes: figures.map_or(0, |figures| figures.sizes.database),
+        log_bytes: figures.map_or(0, |figures| figures.sizes.log),
+        unused_bytes: figures.map_or(0, |figures| figures.sizes.free),
+        to_trim: journal.upkeep.to_trim,
     }
 }
 
@@ -226,5 +435,37 @@ fn broker_status(listen: std::net::SocketAddr, standing: &BrokerStanding) -> Bro
         expelled: standing.expelled,
         cut_off: standing.cut_off,
         router_restarts: standing.router_restarts,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn good() -> ClassAccount {
+        ClassAccount {
+            class: Class::Telemetry,
+            recorded: 10,
+            delivered: 5,
+            pending: 3,
+            dropped: 2,
+            held: 4,
+            archived: 3,
+            dropped_in_all: 3,
+            refused: 7,
+            bytes: 100,
+            oldest_pending_s: None,
+            oldest_pending_by: None,
+        }
+    }
+
+    #[test]
+    fn accounts_that_do_not_add_up_are_named_with_their_numbers() {
+        assert_eq!(imbalance(&[good()]), None);
+        let lost = imbalance(&[good(), ClassAccount { delivered: 4, class: Class::Alarm, ..good() }]).unwrap();
+        assert_eq!(lost, "alarm: 10 recorded, but 4 delivered + 3 pending + 2 dropped");
+        let archived = imbalance(&[ClassAccount { archived: 4, ..good() }]).unwrap();
+        assert_eq!(archived, "telemetry: 10 recorded, but 4 held + 4 archived + 3 dropped");
+        assert!(imbalance(&[ClassAccount { delivered: u64::MAX, ..good() }]).is_some(), "a sum beyond all numbers is none");
     }
 }

@@ -179,6 +179,9 @@ tls_key_file = "/nowhere/key.pem"
 url = "mqtt://127.0.0.1:1883"
 cert_file = "/nowhere/uplink.pem"
 password_file = "/nowhere/password"
+
+[journal]
+archive_removable = true
 "#,
     );
     let (text, exit) = folder.check(&folder.args(), Form::Text);

@@ -18,7 +18,8 @@ use crate::peers::Peer;
 
 /// It opens its port within a fraction of this.
 const OPEN_DEADLINE: Duration = Duration::from_secs(10);
-
+/// What it says goes here.
+const LOG: &str = "mosquitto.log";
 /// How often its port is tried.
 const OPEN_LOOK: Duration = Duration::from_millis(10);
 /// Largest message a subscriber takes, in bytes.
@@ -39,30 +40,50 @@ impl Mosquitto {
     /// # Errors
     /// When it is not installed or does not open its port.
     pub fn start(dir: &Path) -> anyhow::Result<Self> {
-        let program = Peer::Mosquitto.find().context(Peer::Mosquitto.remedy())?;
-        let log = dir.join("mosquitto.log");
         let deadline = Instant::now() + OPEN_DEADLINE;
         while Instant::now() < deadline {
             let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-            let config = dir.join("mosquitto.conf");
-            fs::write(&config, format!("listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\npersistence false\n"))?;
-            let child = Command::new(&program)
-                .arg("-c")
-                .arg(&config)
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(fs::File::create(&log)?)
-                .spawn()?;
-            let mut mosquitto = Self { address: (Ipv4Addr::LOCALHOST, port).into(), child };
             // Somebody else may have taken the port between our look and its start; then it ends, and another is tried.
-            while mosquitto.child.try_wait()?.is_none() && Instant::now() < deadline {
-                if TcpStream::connect(mosquitto.address).is_ok() {
-                    return Ok(mosquitto);
-                }
-                std::thread::sleep(OPEN_LOOK);
+            if let Some(mosquitto) = Self::try_on(dir, port, deadline)? {
+                return Ok(mosquitto);
             }
         }
-        anyhow::bail!("mosquitto opened no port; it said: {}", fs::read_to_string(log).unwrap_or_default())
+        anyhow::bail!("mosquitto opened no port; it said: {}", Self::said(dir))
+    }
+
+    /// The same on this port, for whoever has told it to somebody before.
+    ///
+    /// # Errors
+    /// When it is not installed or does not open this port.
+    pub fn start_on(dir: &Path, port: u16) -> anyhow::Result<Self> {
+        let started = Self::try_on(dir, port, Instant::now() + OPEN_DEADLINE)?;
+        started.with_context(|| format!("mosquitto did not open port {port}; it said: {}", Self::said(dir)))
+    }
+
+    fn said(dir: &Path) -> String {
+        fs::read_to_string(dir.join(LOG)).unwrap_or_default()
+    }
+
+    /// One attempt; none when it ended without opening the port.
+    fn try_on(dir: &Path, port: u16, deadline: Instant) -> anyhow::Result<Option<Self>> {
+        let program = Peer::Mosquitto.find().context(Peer::Mosquitto.remedy())?;
+        let config = dir.join("mosquitto.conf");
+        fs::write(&config, format!("listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\npersistence false\n"))?;
+        let child = Command::new(program)
+            .arg("-c")
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(dir.join(LOG))?)
+            .spawn()?;
+        let mut mosquitto = Self { address: (Ipv4Addr::LOCALHOST, port).into(), child };
+        while mosquitto.child.try_wait()?.is_none() && Instant::now() < deadline {
+            if TcpStream::connect(mosquitto.address).is_ok() {
+                return Ok(Some(mosquitto));
+            }
+            std::thread::sleep(OPEN_LOOK);
+        }
+        Ok(None)
     }
 
     /// Where it listens.

@@ -23,6 +23,10 @@ pub enum Peer {
     Paho,
     /// The right to mount a small file system in memory.
     Tmpfs,
+    /// libfaketime, which tells one process another wall time; `SEGEL_FAKETIME` names the library.
+    Faketime,
+    /// A file system of our own, of a few MiB: root may mount one in memory.
+    SmallDisk,
 }
 
 impl Peer {
@@ -33,6 +37,8 @@ impl Peer {
             Self::Mosquitto => "install Debian's package mosquitto",
             Self::MosquittoSub | Self::MosquittoPub => "install Debian's package mosquitto-clients",
             Self::Tmpfs => "run as root, where mounting is allowed",
+            Self::Faketime => "install Debian's package faketime, or name libfaketimeMT.so.1 in SEGEL_FAKETIME",
+            Self::SmallDisk => "run as root on a machine where `mount -t tmpfs` is allowed",
             Self::Paho => "install paho-mqtt for python3 (pip), or name an interpreter that has it in SEGEL_PYTHON",
         }
     }
@@ -45,8 +51,51 @@ impl Peer {
             Self::MosquittoSub => runs("mosquitto_sub", &["--help"]),
             Self::MosquittoPub => runs("mosquitto_pub", &["--help"]),
             Self::Tmpfs => crate::disk::Disk::new("16k").ok().map(|_| PathBuf::from("/proc/filesystems")),
+            Self::Faketime => faketime(),
+            Self::SmallDisk => small_disk(),
             Self::Paho => runs(&std::env::var("SEGEL_PYTHON").unwrap_or_else(|_| "python3".to_owned()), &["-c", "import paho.mqtt.client"]),
         }
+    }
+}
+
+/// The variant for programs with threads.
+fn faketime() -> Option<PathBuf> {
+    let named = std::env::var_os("SEGEL_FAKETIME").map(PathBuf::from);
+    let beside = |dir: &std::path::Path| dir.join("faketime/libfaketimeMT.so.1");
+    let by_machine = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|entry| beside(&entry.path()));
+    named.into_iter().chain(by_machine).chain([beside("/usr/lib".as_ref())]).find(|library| library.is_file())
+}
+
+/// `mount`, if it may: tried once with a file system that is gone again at once.
+fn small_disk() -> Option<PathBuf> {
+    let dir = tempfile::tempdir().ok()?;
+    drop(SmallDisk::mount(dir.path(), 1).ok()?);
+    Some(PathBuf::from("mount"))
+}
+
+/// A file system in memory of so many MiB, mounted over a directory until this is dropped.
+#[derive(Debug)]
+pub struct SmallDisk {
+    at: PathBuf,
+}
+
+impl SmallDisk {
+    /// Mounts one; the directory must be there.
+    ///
+    /// # Errors
+    /// When this user or this machine may not mount.
+    pub fn mount(at: &std::path::Path, mib: u32) -> anyhow::Result<Self> {
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={mib}m"), "tmpfs"]).arg(at).stderr(Stdio::null()).status()?;
+        anyhow::ensure!(mounted.success(), "no file system could be mounted at {}", at.display());
+        Ok(Self { at: at.to_owned() })
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: a gate that a failed test left behind may still have files open there.
+        let _ = Command::new("umount").arg("-l").arg(&self.at).status();
     }
 }
 

@@ -2,7 +2,14 @@
 //!
 //! The same lines go over the local API, one JSON object each, and to whoever does the work in the same process.
 
-use std::{ops::ControlFlow, time::Duration};
+use std::{
+    ops::ControlFlow,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -134,25 +141,32 @@ pub struct Errand {
     stop: CancellationToken,
     pause: Duration,
     listener: Option<mpsc::Sender<Line>>,
+    breaths: Arc<AtomicU64>,
 }
 
 impl Errand {
     /// Work for the gate itself: gentle, and nobody listens.
     #[must_use]
     pub fn gentle(stop: CancellationToken) -> Self {
-        Self { stop, pause: GENTLE, listener: None }
+        Self { stop, pause: GENTLE, listener: None, breaths: Arc::default() }
     }
 
     /// Work somebody waits for. It stops when told to, and when the listener is gone.
     #[must_use]
     pub fn prompt(stop: CancellationToken, listener: mpsc::Sender<Line>) -> Self {
-        Self { stop, pause: PROMPT, listener: Some(listener) }
+        Self { stop, pause: PROMPT, listener: Some(listener), breaths: Arc::default() }
     }
 
     /// Whether nobody wants it any more.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.stop.is_cancelled() || self.listener.as_ref().is_some_and(mpsc::Sender::is_closed)
+    }
+
+    /// How often it has rested between two pages: as long as this grows, the disk answers.
+    #[must_use]
+    pub fn breaths(&self) -> u64 {
+        self.breaths.load(Ordering::Relaxed)
     }
 
     /// Resolves when nobody wants it any more.
@@ -171,6 +185,7 @@ impl Errand {
         if self.is_over() {
             return ControlFlow::Break(());
         }
+        self.breaths.fetch_add(1, Ordering::Relaxed);
         std::thread::sleep(self.pause);
         ControlFlow::Continue(())
     }

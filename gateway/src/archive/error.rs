@@ -59,6 +59,12 @@ pub enum ArchiveError {
         #[source]
         source: Arc<io::Error>,
     },
+    /// A call to the system does not come back.
+    #[error("the disk of the archive at {dir} does not answer: look at its cable, its network and `dmesg`; archiving goes on when it answers", dir = dir.display())]
+    Hangs {
+        /// The archive directory.
+        dir: PathBuf,
+    },
     /// What was read back is not what was written.
     #[error("{path} is not what was written a moment ago ({what}): its disk is failing, replace it; the journal keeps the events", path = path.display())]
     Altered {
@@ -122,6 +128,7 @@ impl ArchiveError {
             Self::NotWritable { .. } => "not_writable",
             Self::Full { .. } => "disk_full",
             Self::Io { .. } => "io_error",
+            Self::Hangs { .. } => "disk_hangs",
             Self::Altered { .. } => "altered",
             Self::Damaged { .. } => "journal_damaged",
             Self::Overtaken { .. } => "overtaken",

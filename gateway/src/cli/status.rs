@@ -7,8 +7,10 @@ use clap::Args;
 use super::{exit::Exit, settings::runtime_dir};
 use crate::{
     api::ask_status,
+    clock::AgeBasis,
     ingest::ReaderStatus,
-    status::{ClassAccount, Status},
+    space::levels::{Level, Why},
+    status::{ClassAccount, Status, StorageStatus},
 };
 
 /// How the running gate is: accounts per class, link to customs, readers, seals.
@@ -59,15 +61,46 @@ pub fn page(status: &Status) -> String {
         status.clock
     ));
     match status.oldest_undelivered_alarm_s {
-        Some(age) => line(format!("OLDEST UNDELIVERED ALARM  {}", duration(age))),
+        Some(age) => line(format!("OLDEST UNDELIVERED ALARM  {}", known_age(age, status.oldest_undelivered_alarm_by))),
         None => line("No alarm waits for customs.".to_owned()),
     }
     if let Some(reason) = &status.journal_refuses {
-        line(format!("JOURNAL REFUSES  {reason}"));
+        let since = status.journal_refuses_since.map_or_else(String::new, |since| since.strftime(" since %H:%M:%SZ").to_string());
+        line(format!("JOURNAL REFUSES{since}  {reason}"));
     }
-    line(format!("{:<10} {:>10} {:>10} {:>10} {:>10}   oldest waiting", "CLASS", "recorded", "delivered", "pending", "dropped"));
+    if let Some(why) = &status.no_receipts {
+        line(format!("NO COMMANDS     {why}"));
+    }
+    if let Some(what) = &status.books.imbalance {
+        line(format!("THE ACCOUNTS DO NOT ADD UP  {what}: please report this"));
+    }
+    if let Some(why) = &status.books.unread {
+        line(format!("FIGURES OF {} AGO  {why}", duration(i64::try_from(status.books.age_s).unwrap_or(i64::MAX))));
+    }
+    line(format!(
+        "{:<10} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10}   oldest waiting",
+        "CLASS", "recorded", "delivered", "pending", "dropped", "archived", "refused", "on disk"
+    ));
     for account in &status.accounts {
         line(account_line(account));
+    }
+    line(storage_line(&status.storage));
+    line(format!(
+        "JOURNAL    {} + {} log, {} unused, reserve {}",
+        size(status.storage.database_bytes),
+        size(status.storage.log_bytes),
+        size(status.storage.unused_bytes),
+        match status.storage.reserve.as_str() {
+            "held" => format!("of {} held", size(status.storage.reserve_bytes)),
+            "spent" => format!("SPENT, {} of the disk left", size(status.storage.reserve_bytes)),
+            _ => "none".to_owned(),
+        }
+    ));
+    if status.sheltered_reports > 0 {
+        line(format!("WAITING    {} reports in memory until the journal can be written", status.sheltered_reports));
+    }
+    for (reader, lost) in &status.unrecorded {
+        line(format!("NOT ON RECORD  {reader:<16} {} events refused, {} reports without a place", lost.refused_events, lost.shed_reports));
     }
     line(match &status.uplink {
         None => "UPLINK     off".to_owned(),
@@ -93,14 +126,67 @@ pub fn page(status: &Status) -> String {
 
 fn account_line(account: &ClassAccount) -> String {
     format!(
-        "{:<10} {:>10} {:>10} {:>10} {:>10}   {}",
+        "{:<10} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10}   {}",
         account.class.as_str(),
         account.recorded,
         account.delivered,
         account.pending,
         account.dropped,
-        account.oldest_pending_s.map_or_else(|| "-".to_owned(), duration)
+        account.archived,
+        account.refused,
+        size(account.bytes),
+        account.oldest_pending_s.map_or_else(|| "-".to_owned(), |age| known_age(age, account.oldest_pending_by))
     )
+}
+
+fn storage_line(storage: &StorageStatus) -> String {
+    let mut line = match storage.level {
+        Level::Plenty => "DISK       enough room".to_owned(),
+        Level::Low => format!("DISK       LOW ({})", because(storage.because)),
+        Level::Scarce => format!("DISK       SCARCE ({}): telemetry is refused", because(storage.because)),
+        Level::Failed => format!("DISK       FAILED ({})", because(storage.because)),
+    };
+    if let (Some(free), Some(total)) = (storage.free_bytes, storage.total_bytes) {
+        let _ = write!(line, "   {} free of {}", size(free), size(total));
+    }
+    if let Some(inodes) = storage.free_inodes {
+        let _ = write!(line, ", {inodes} inodes free");
+    }
+    if let Some(hours) = storage.scarce_in_h {
+        let _ = write!(line, ", short in {hours} h at this rate");
+    }
+    line
+}
+
+fn because(why: Why) -> &'static str {
+    match why {
+        Why::Well => "getting better",
+        Why::Bytes => "little is free",
+        Why::Inodes => "few inodes are free",
+        Why::Forecast => "it fills up",
+        Why::MetFull => "a write found it full: a quota, or blocks kept for root",
+        Why::ReadOnly => "read-only",
+        Why::Silent => "it does not answer",
+    }
+}
+
+/// An age with a word on how it is known, where a clock was wrong.
+fn known_age(seconds: i64, by: Option<AgeBasis>) -> String {
+    match by {
+        Some(AgeBasis::AtLeast) => format!("at least {} (a clock was wrong)", duration(seconds)),
+        Some(AgeBasis::Unchecked) => format!("about {} (by a clock nobody checked)", duration(seconds)),
+        Some(AgeBasis::Monotonic | AgeBasis::Wall) | None => duration(seconds),
+    }
+}
+
+/// Bytes as a person reads them.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..=9_999 => format!("{bytes} B"),
+        10_000..=10_485_759 => format!("{} KiB", bytes >> 10),
+        10_485_760..=10_737_418_239 => format!("{} MiB", bytes >> 20),
+        _ => format!("{} GiB", bytes >> 30),
+    }
 }
 
 fn duration(seconds: i64) -> String {

@@ -52,6 +52,7 @@ impl Rules<'_> {
         self.archive();
         self.waits("reopen.first_ms", "reopen.cap_s");
         self.waits("uplink.backoff_first_ms", "uplink.backoff_cap_s");
+        self.space();
         if self.truth("broker.enabled") {
             self.pair("broker.tls_cert_file", "broker.tls_key_file");
             self.broker();
@@ -101,6 +102,18 @@ impl Rules<'_> {
         match self.merged.get(dotted) {
             Some(setting) if !setting.secret => fault.value(&setting.value.to_string()),
             _ => fault,
+        }
+    }
+
+    /// The alarm must come before what it warns of.
+    fn space(&mut self) {
+        let (warn, scarce) = ("journal.space_warn_mib", "journal.space_scarce_mib");
+        if let (Some(Scalar::Number(warned)), Some(Scalar::Number(refused))) = (self.scalar(warn), self.scalar(scarce))
+            && warned < refused
+        {
+            let problem = format!("telemetry would be refused (below {refused} MiB) before anybody is warned (below {warned} MiB)");
+            let fault = self.at(warn, problem, "write a number at least as large as space_scarce_mib, or make that one smaller");
+            self.findings.fault(fault);
         }
     }
 

@@ -105,6 +105,18 @@ pub struct JournalSettings {
     /// `archive_every_s`: how often the gate looks for what is due, and whether the archive is there.
     #[serde(rename = "archive_every_s", deserialize_with = "seconds")]
     pub archive_every: Duration,
+    /// `proof_every_h`: every event on disk is held against what was written this often; zero never.
+    #[serde(rename = "proof_every_h", deserialize_with = "hours")]
+    pub proof_every: Duration,
+    /// `space_warn_h`: space is low when telemetry would be refused sooner than this by the forecast.
+    #[serde(rename = "space_warn_h", deserialize_with = "hours")]
+    pub space_warn_ahead: Duration,
+    /// `space_warn_mib`: space is low below this, in bytes.
+    #[serde(rename = "space_warn_mib", deserialize_with = "mib")]
+    pub space_warn_bytes: u64,
+    /// `space_scarce_mib`: telemetry is refused below this, in bytes.
+    #[serde(rename = "space_scarce_mib", deserialize_with = "mib")]
+    pub space_scarce_bytes: u64,
 }
 
 /// `[thinning]`: which repeats of a radio are worth an event.

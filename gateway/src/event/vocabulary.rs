@@ -143,6 +143,22 @@ words! {
         ArchiveFailing = "ARCHIVE_FAILING",
         /// The archive can be written again. Own extension.
         ArchiveWorking = "ARCHIVE_WORKING",
+        /// An event of this journal is not what was written any more, or the journal itself is damaged. Own extension.
+        JournalDamaged = "JOURNAL_DAMAGED",
+        /// An event that was recorded in a journal set aside, and not delivered: what it was. Own extension.
+        CarriedOver = "CARRIED_OVER",
+        /// All that could be read of a journal set aside is carried over: how much, and how much not. Own extension.
+        CarryOverEnded = "CARRY_OVER_ENDED",
+        /// The journal could not be written for a while; recorded when it can be again. Own extension.
+        JournalRefused = "JOURNAL_REFUSED",
+        /// The journal's disk will be full soon. Own extension.
+        StorageLow = "STORAGE_LOW",
+        /// It is nearly full: telemetry is refused and counted. Own extension.
+        StorageScarce = "STORAGE_SCARCE",
+        /// It is read-only or does not answer. Own extension.
+        StorageFailed = "STORAGE_FAILED",
+        /// It has room again; the body says what was refused meanwhile. Own extension.
+        StorageRecovered = "STORAGE_RECOVERED",
         /// Events of this class were dropped: which, how many, and the digest of the last. Own extension.
         Gap = "GAP",
     }

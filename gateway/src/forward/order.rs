@@ -16,6 +16,14 @@ pub struct Waiting {
     pub telemetry: bool,
 }
 
+impl Waiting {
+    /// Whether nothing waits.
+    #[must_use]
+    pub const fn is_nothing(self) -> bool {
+        !(self.alarm || self.receipt || self.telemetry)
+    }
+}
+
 /// Chooses the class of each place on the line.
 #[derive(Debug)]
 pub struct Order {

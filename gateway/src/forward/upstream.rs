@@ -8,6 +8,10 @@
 //!
 //! The journal is the only queue: what is read ahead here is thrown away whenever the line is lost. A cursor moves
 //! only on an acknowledgement, and losing it costs duplicates, never an event.
+//!
+//! Every document is held against its recorded digest before it is sent. One that is not what was recorded is not sent
+//! and not passed over: when a second look over a new connection finds the same, the journal is condemned, and what can
+//! still be read of it is carried over by the next start.
 
 use std::{
     collections::VecDeque,
@@ -30,7 +34,7 @@ use super::{
 };
 use crate::{
     event::{Class, Seq, Source},
-    journal::{Heads, Journal, JournalError, JournalReader, Record},
+    journal::{Flaw, Heads, Journal, JournalError, JournalReader, Record},
 };
 
 /// Records read ahead per class: enough to keep a fast line busy between two reads.
@@ -59,6 +63,8 @@ pub struct Upstream {
     heads: watch::Receiver<Heads>,
     order: Order,
     lanes: [Lane; 3],
+    /// Whether the journal could not be read the last time: said once.
+    unread: bool,
     arrived: watch::Sender<Arrived>,
 }
 
@@ -107,6 +113,7 @@ impl Upstream {
             heads,
             order: Order::new(telemetry_share_percent),
             lanes,
+            unread: false,
         })
     }
 
@@ -125,20 +132,36 @@ impl Upstream {
                 continue;
             }
             let (class, from) = (lane.class, lane.read_to);
-            let reader = Arc::clone(&self.reader);
+            let (reader, journal) = (Arc::clone(&self.reader), self.journal.clone());
             let read = tokio::task::spawn_blocking(move || {
-                let reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
-                reader.after(class, from, READ_AHEAD, READ_AHEAD_BYTES)
+                let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
+                proven(&journal, &mut reader, class, from)
             });
-            let Ok(records) = read.await else { return };
-            match records {
-                Ok(records) => {
+            let Ok(read) = read.await else { return };
+            match read {
+                Ok(Proven { records, flaw: None }) => {
                     let lane = &mut self.lanes[index];
                     lane.read_to = records.last().map_or(heads.of(class), |last| last.seq);
                     lane.ahead = records.into();
+                    if std::mem::take(&mut self.unread) {
+                        tracing::info!("the journal can be read for forwarding again");
+                    }
+                }
+                Ok(Proven { records, flaw: Some(flaw) }) => {
+                    // What is good before it still goes; the lane then stands before the damaged one until the gate ends.
+                    self.journal.condemn_for(flaw);
+                    let lane = &mut self.lanes[index];
+                    lane.read_to = records.last().map_or(lane.read_to, |last| last.seq);
+                    lane.ahead = records.into();
+                    if lane.ahead.is_empty() && self.waiting().is_nothing() {
+                        tokio::time::sleep(READ_RETRY).await;
+                    }
                 }
                 Err(fault) => {
-                    tracing::error!(class = class.as_str(), %fault, "the journal cannot be read for forwarding; trying again");
+                    self.journal.look_at(&fault);
+                    if !std::mem::replace(&mut self.unread, true) {
+                        tracing::error!(class = class.as_str(), %fault, "the journal cannot be read for forwarding; trying again");
+                    }
                     tokio::time::sleep(READ_RETRY).await;
                 }
             }
@@ -163,6 +186,23 @@ impl Upstream {
         let heads = *self.heads.borrow();
         self.lanes.iter().any(|lane| !lane.ahead.is_empty() || heads.of(lane.class) > lane.read_to)
     }
+}
+
+/// What was read ahead, and what was found where it ends.
+struct Proven {
+    records: Vec<Record>,
+    flaw: Option<Flaw>,
+}
+
+/// Reads ahead; what seems damaged is looked at once more over a new connection, because memory fails too.
+fn proven(journal: &Journal, reader: &mut JournalReader, class: Class, from: Seq) -> Result<Proven, JournalError> {
+    let first = reader.proven_after(class, from, READ_AHEAD, READ_AHEAD_BYTES);
+    let suspicious = first.as_ref().map_or_else(JournalError::is_damage, |(_, flaw)| flaw.is_some());
+    if suspicious {
+        *reader = journal.reader()?;
+    }
+    let (records, flaw) = if suspicious { reader.proven_after(class, from, READ_AHEAD, READ_AHEAD_BYTES)? } else { first? };
+    Ok(Proven { records, flaw })
 }
 
 impl Outbox for Upstream {

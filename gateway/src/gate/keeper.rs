@@ -29,6 +29,9 @@ const RETRY_FIRST: Duration = Duration::from_secs(15);
 /// And never later than this: a technician who puts a disk in sees it taken up within minutes.
 pub(crate) const RETRY_CAP: Duration = Duration::from_secs(300);
 
+/// A page is read or written within milliseconds; a disk that takes this long over one does not answer.
+const HANGS: Duration = Duration::from_secs(120);
+
 /// The body of `ARCHIVE_FAILING` and `ARCHIVE_WORKING`, and what the note holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -55,6 +58,7 @@ pub(super) struct Keeper {
     /// `None` keeps everything in the database.
     retention: Option<Duration>,
     every: Duration,
+    hangs_after: Duration,
     trouble: Option<Trouble>,
     /// Looks since the last good one.
     failures: u32,
@@ -71,7 +75,7 @@ impl Keeper {
         let note = archivist.journal().reader()?.note(NOTE, FAILING)?;
         // A note of another form is as good as none: it is written anew.
         let trouble = note.and_then(|note| serde_json::from_slice(&note).ok());
-        Ok(Self { archivist, clock, retention, every, trouble, failures: 0, waiting_for_clock: false })
+        Ok(Self { archivist, clock, retention, every, hangs_after: HANGS, trouble, failures: 0, waiting_for_clock: false })
     }
 
     /// Archives until told to stop.
@@ -79,7 +83,8 @@ impl Keeper {
         let Some(retention) = self.retention else { return };
         let errand = Errand::gentle(stop.clone());
         loop {
-            let outcome = self.archivist.round(Older::Ripe(retention), &errand).await;
+            let archivist = self.archivist.clone();
+            let outcome = self.watch(archivist.round(Older::Ripe(retention), &errand), || errand.breaths()).await;
             if stop.is_cancelled() {
                 return;
             }
@@ -96,6 +101,23 @@ impl Keeper {
             tokio::select! {
                 () = tokio::time::sleep(self.wait()) => {}
                 () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    /// Waits for a round, and says it when nothing moves: a network share or a dying disk may hold a thread for hours, and
+    /// no deadline takes it back. A second round is begun only when the first has ended.
+    async fn watch<T>(&mut self, round: impl Future<Output = T>, breaths: impl Fn() -> u64) -> T {
+        let mut round = std::pin::pin!(round);
+        let mut before = breaths();
+        loop {
+            match tokio::time::timeout(self.hangs_after, &mut round).await {
+                Ok(outcome) => return outcome,
+                Err(_) if breaths() != before => before = breaths(),
+                Err(_) => {
+                    let dir = self.archivist.place().dir().to_owned();
+                    self.on_fault(&ArchiveError::Hangs { dir }).await;
+                }
             }
         }
     }
@@ -231,6 +253,21 @@ mod tests {
             })
             .to_vec();
         assert_eq!(waits, [3_600, 15, 30, 60, 300, 300]);
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_does_not_answer_is_an_alarm_and_is_waited_for() {
+        let state = tempfile::tempdir().unwrap();
+        let journal = Journal::open(state.path(), JournalConfig::default(), Source::new("idsrg", "g01").unwrap()).unwrap().0;
+        let mut keeper = keeper(&journal, state.path(), state.path());
+        let (answer, hangs) = tokio::sync::oneshot::channel::<u8>();
+        keeper.hangs_after = Duration::from_millis(5);
+        let watching = tokio::spawn(async move { keeper.watch(hangs, || 7).await });
+        until(&journal, Class::Alarm, &["ARCHIVE_FAILING"]).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        answer.send(1).unwrap();
+        assert_eq!(watching.await.unwrap(), Ok(1));
+        assert_eq!(words(&journal, Class::Alarm), ["ARCHIVE_FAILING"]);
     }
 
     #[tokio::test]

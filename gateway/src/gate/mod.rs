@@ -12,13 +12,14 @@
 //! for a peer; and on the way down the radios go first, the journal last, so that what was heard is kept and, as far
 //! as the line allows in a few seconds, sent.
 
+mod carry;
 pub(crate) mod keeper;
 mod monitors;
+mod proof;
 mod radios;
 mod upstream;
 
 use std::{
-    path::PathBuf,
     sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
@@ -37,13 +38,14 @@ use tokio_util::sync::CancellationToken;
 use self::keeper::Keeper;
 use crate::{
     api::{Api, ApiError},
-    clock::{self, Clock},
+    clock::{self, Clock, Mark},
     config::Config,
     event::{Assurance, Class, ClockQuality, Draft, EventType, Source, Subject, document::Head},
     forward::upstream::Arrived,
     health::{self, Health},
-    ingest::{Ingest, Judge, Memory, Recalled},
-    journal::{Beginning, Entry, Filter, Journal, JournalConfig, JournalError, JournalReader, NOTES_MAX, Opening, Record},
+    ingest::{CLOCK_NOTE, Ingest, Judge, Memory, Recalled},
+    journal::{Beginning, Entry, Filter, Flaw, Journal, JournalConfig, JournalError, JournalReader, NOTES_MAX, Opening, Record},
+    space::{Limits, SpaceStanding, SpaceWatch},
     status::Board,
 };
 
@@ -92,13 +94,6 @@ struct Started<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct SetAside {
-    set_aside_to: PathBuf,
-    reason: String,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
 struct Stopped {
     reason: &'static str,
 }
@@ -113,13 +108,15 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GateErro
     let (journal, opening) = Journal::open(&config.gate.state_dir, journal_config(&config), source.clone())?;
     let reader = journal.reader()?;
     let clock = Clock::new(config.clock.holdover, newest_wall(&reader)?);
+    let mark = clock_mark(&reader)?;
     drop(reader);
     let memory = recall(&journal).await?;
 
     let (reports, reported) = mpsc::channel::<Report>(REPORTS_MAX);
     let judge = Judge::new(radios::thinning(&config), radios::known(&config), &memory, Heard::now());
-    let (ingest, ingest_view) = Ingest::new(reported, judge, clock.clone(), journal.clone());
+    let (ingest, ingest_view) = Ingest::new(reported, judge, clock.clone(), journal.clone(), mark);
     let board = Board::new(source.clone(), clock.clone(), &journal, ingest_view)?;
+    let (space, space_view, noticing) = watch_space(&config, &journal, &clock)?;
     let run_id = uuid::Uuid::new_v4().simple().to_string();
 
     let stop_radios = CancellationToken::new();
@@ -127,7 +124,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GateErro
     let stop_health = CancellationToken::new();
     let broker = Arc::new(OnceLock::new());
     let link = upstream::uplink(&config, &source, &journal, &clock, &run_id)?;
-    let board = board.with_uplink(link.as_ref().map(|link| link.standing.clone())).with_broker(Arc::clone(&broker));
+    let board =
+        board.with_space(space_view.clone()).with_uplink(link.as_ref().map(|link| link.standing.clone())).with_broker(Arc::clone(&broker));
     let board = Arc::new(Mutex::new(board));
     let housekeeping = keeper::housekeeping(&config, &source, &journal, &clock);
     let retention = (!config.journal.retention.is_zero()).then_some(config.journal.retention);
@@ -145,16 +143,25 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GateErro
     let monitors = monitors::start(&config, &source, &journal, &broker, &stop_rest).await?;
     parts.spawn(api.run(stop_rest.clone()));
     parts.spawn(keeper.run(stop_rest.clone()));
-    let health = tokio::spawn(Health::new(board, Arc::clone(&broker), &source, run_id).run(stop_health.clone()));
+    let health = tokio::spawn(Health::new(board, Arc::clone(&broker), &source, run_id, space_view).run(stop_health.clone()));
+    parts.spawn(space.run(stop_rest.clone()));
+    parts.spawn(noticing);
+    parts.spawn(carry::Carry::new(journal.clone(), clock.clone()).run(stop_rest.clone()));
+    parts.spawn(proof::Proof::new(journal.clone(), clock.clone(), config.journal.proof_every).run(stop_rest.clone()));
     parts.spawn(watch_synchronisation(clock.clone(), stop_rest.clone()));
     health::tell(&[NotifyState::Ready]);
     tracing::info!(journal = %opening.journal, readers = config.readers.len(), seals = config.seals.len(), "the gate is open");
 
     // Ingest ends by itself only when nothing can be recorded any more.
-    let fault = tokio::select! {
+    let mut ended_early = None;
+    let found = tokio::select! {
         () = stop.cancelled() => None,
-        outcome = &mut ingest => Some(outcome),
-        () = writer_gone(&journal) => Some(Ok(Err(JournalError::Closed))),
+        outcome = &mut ingest => {
+            ended_early = Some(outcome.map_or(Some(JournalError::Closed), Result::err));
+            None
+        }
+        () = writer_gone(&journal) => Some(JournalError::Closed),
+        flaw = journal.condemned() => Some(on_damage(&journal, &clock, &flaw).await),
     };
 
     health::tell(&[NotifyState::Stopping]);
@@ -163,10 +170,11 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GateErro
     ended("the radios", radios).await;
     // Ingest ends when nobody can report any more.
     drop(reports);
-    let fault = match fault {
+    let fault = match ended_early {
+        Some(fault) => fault,
         None => ended("ingest", ingest).await.and_then(Result::err),
-        Some(outcome) => outcome.map_or(Some(JournalError::Closed), Result::err),
     };
+    let fault = found.or(fault);
     if let Some(fault) = &fault {
         nothing_can_be_recorded(&journal, fault);
     }
@@ -186,7 +194,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GateErro
         ended("the monitors' broker", monitors).await;
     }
     if timeout(PART_DEADLINE, parts.join_all()).await.is_err() {
-        tracing::warn!("the local API or the archive did not end in time");
+        tracing::warn!("the local API, the archive or the watch on the disk did not end in time");
     }
     journal.close().await?;
     tracing::info!("the gate is closed");
@@ -207,6 +215,16 @@ async fn ended<T>(what: &str, part: JoinHandle<T>) -> Option<T> {
 async fn writer_gone(journal: &Journal) {
     let mut heads = journal.heads();
     while heads.changed().await.is_ok() {}
+}
+
+/// Somebody found the journal damaged: it is said in it, as far as it still takes anything, and is the fault the gate ends with.
+async fn on_damage(journal: &Journal, clock: &Clock, flaw: &Flaw) -> JournalError {
+    tracing::error!(%flaw, "the journal is damaged");
+    let alarm = proof::alarm(clock, flaw, proof::Delivered::No, None);
+    if let Err(fault) = journal.append(Entry::new(alarm)).await {
+        tracing::error!(%fault, "the damage could not be recorded; the next start says it");
+    }
+    flaw.as_error()
 }
 
 /// The gate ends: a restart sets a damaged journal aside and begins a new one.
@@ -239,6 +257,19 @@ pub(crate) fn journal_config(config: &Config) -> JournalConfig {
     }
 }
 
+/// The watch on the journal's disk, what it shows, and the task that records what it finds.
+fn watch_space(
+    config: &Config,
+    journal: &Journal,
+    clock: &Clock,
+) -> Result<(SpaceWatch, watch::Receiver<SpaceStanding>, impl Future<Output = ()> + Send + 'static), GateError> {
+    let settings = &config.journal;
+    let limits =
+        Limits { warn_bytes: settings.space_warn_bytes, scarce_bytes: settings.space_scarce_bytes, warn_ahead: settings.space_warn_ahead };
+    let fault = |fault: std::io::Error| GateError::Configuration(format!("no thread to watch the disk can be had: {fault}"));
+    SpaceWatch::new(config.gate.state_dir.clone(), journal, clock.clone(), limits).map_err(fault)
+}
+
 /// The newest wall time on record that was any good: the clock may not be trusted below it.
 pub(crate) fn newest_wall(reader: &JournalReader) -> Result<Option<jiff::Timestamp>, JournalError> {
     let mut newest = None;
@@ -248,6 +279,12 @@ pub(crate) fn newest_wall(reader: &JournalReader) -> Result<Option<jiff::Timesta
         newest = newest.max(last.iter().filter(good).map(|record| record.wall).max());
     }
     Ok(newest)
+}
+
+/// Where an earlier run left the clocks; what cannot be read is as good as none.
+fn clock_mark(reader: &JournalReader) -> Result<Option<Mark>, JournalError> {
+    let note = reader.note(CLOCK_NOTE.0, CLOCK_NOTE.1)?;
+    Ok(note.and_then(|note| serde_json::from_slice(&note).ok()))
 }
 
 /// What earlier runs knew; rebuilt from the events where the notes of it are missing or of another form.
@@ -272,15 +309,13 @@ async fn recall(journal: &Journal) -> Result<Memory, GateError> {
 }
 
 async fn record_start(journal: &Journal, clock: &Clock, config: &Config, opening: &Opening) {
+    if let Err(fault) = carry::announce(journal, clock).await {
+        tracing::error!(%fault, "that a journal is set aside could not be recorded yet; it is tried again");
+    }
     let beginning = match &opening.beginning {
         Beginning::Resumed => "resumed",
         Beginning::Fresh => "fresh",
-        Beginning::SetAside { to, reason } => {
-            tracing::error!(set_aside_to = %to.display(), reason, "the journal was damaged and is set aside; a new one begins");
-            let body = SetAside { set_aside_to: to.clone(), reason: reason.clone() };
-            record(journal, clock, Class::Alarm, EventType::JournalSetAside, &body).await;
-            "set_aside"
-        }
+        Beginning::SetAside { .. } => "set_aside",
     };
     let body = Started {
         version: env!("CARGO_PKG_VERSION"),

@@ -5,9 +5,11 @@
 //!                        ▲ every second: who fell silent, has the clock stepped
 //! ```
 //!
-//! What must hold: reports are recorded in the order they were heard; a report that cannot be recorded is held and
-//! tried again, never dropped, and meanwhile the radios wait; what is only counted is told with the next event about
-//! the same thing (what was counted since the last one is lost at a stop).
+//! What must hold: reports are recorded in the order they were heard; an alarm or receipt that cannot be recorded is
+//! held and tried again, never dropped; telemetry the journal has no room for is counted under its reader and left, and
+//! nothing is confirmed to anybody for it; while the journal cannot be written, reports wait in a bounded shelter, and
+//! what has to leave that is counted; what is only counted is told with the next event about the same thing (what was
+//! counted since the last one is lost at a stop).
 
 mod counters;
 mod finding;
@@ -18,13 +20,14 @@ mod recording;
 mod seal_body;
 mod seal_change;
 mod seal_rule;
+mod shelter;
 mod tag_rule;
 mod watched;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use segel_drivers::{Heard, Report};
-use serde::Serialize;
+use segel_drivers::{Heard, ReaderId, Report};
+use serde::{Deserialize, Serialize};
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, MissedTickBehavior, interval},
@@ -37,11 +40,15 @@ pub use judge::{Judge, Known, ReaderPlace, SealCounts, Thinning};
 pub use memory::{Memory, Recalled};
 pub use reader_rule::{READER_NOTE, ReaderState, ReaderStatus};
 pub(crate) use recording::{RETRY_CAP, RETRY_FIRST};
+pub(crate) use shelter::HELD_MAX;
 pub(crate) use tag_rule::TAGS_MAX;
 
-use self::recording::{Ended, Recording, Unit};
+use self::{
+    recording::{Ended, Recording, Unit},
+    shelter::Shelter,
+};
 use crate::{
-    clock::{Clock, StepWatch},
+    clock::{Clock, Mark, Reading, Step, StepWatch},
     event::{Assurance, Class, EventType, Stamp, Subject},
     journal::{Journal, JournalError, NOTES_MAX},
 };
@@ -52,6 +59,12 @@ pub(crate) const IN_FLIGHT_MAX: usize = 256;
 const UNIT_MAX: usize = 64;
 /// How often silence and the clock are looked at; also the longest a moved counter waits to be kept.
 pub(crate) const TICK: Duration = Duration::from_secs(1);
+/// How often it is kept where the clocks stand: after a restart within this boot a slew of this long is no step.
+const MARK_INTERVAL: Duration = Duration::from_secs(3_600);
+/// Steps of the clock told one by one while the journal cannot be written; beyond it the last is told with the sum.
+const STEPS_MAX: usize = 32;
+/// The kind and key of the note that says where the clocks stand.
+pub const CLOCK_NOTE: (&str, &str) = ("clock", "mark");
 /// What ingest tells of itself.
 #[derive(Debug, Clone)]
 pub struct IngestStanding {
@@ -63,13 +76,20 @@ pub struct IngestStanding {
     pub ticked: Instant,
     /// Set while the journal refuses to record.
     pub journal_refuses: Option<String>,
+    /// Reports that wait because of that.
+    pub sheltered: usize,
+    /// What was heard and is not on record, by reader.
+    pub unrecorded: BTreeMap<String, Unrecorded>,
 }
 
-/// The particulars of a stepped clock.
-#[derive(Serialize)]
+/// What of one reader was heard and is not on record, since the process began.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct ClockStep {
-    step_ms: i64,
+pub struct Unrecorded {
+    /// Telemetry events the journal had no room for.
+    pub refused_events: u64,
+    /// Reports that found no place while the journal could not be written.
+    pub shed_reports: u64,
 }
 
 /// The task between the radios and the journal.
@@ -79,19 +99,51 @@ pub struct Ingest {
     judge: Judge,
     clock: Clock,
     steps: StepWatch,
+    /// Steps of the clock not yet recorded.
+    stepped: Vec<Step>,
+    /// When it was last kept where the clocks stand, since boot.
+    marked: Option<Duration>,
     journal: Journal,
     recording: Recording,
+    shelter: Shelter,
+    refused: BTreeMap<ReaderId, u64>,
     standing: watch::Sender<IngestStanding>,
 }
 
 impl Ingest {
-    /// An ingest that begins with what the journal remembers.
+    /// An ingest that begins with what the journal remembers; `mark` is what is kept under [`CLOCK_NOTE`].
     #[must_use]
-    pub fn new(reports: mpsc::Receiver<Report>, judge: Judge, clock: Clock, journal: Journal) -> (Self, watch::Receiver<IngestStanding>) {
-        let first = IngestStanding { seals: judge.seal_counts(), readers: BTreeMap::new(), ticked: Instant::now(), journal_refuses: None };
+    pub fn new(
+        reports: mpsc::Receiver<Report>,
+        judge: Judge,
+        clock: Clock,
+        journal: Journal,
+        mark: Option<Mark>,
+    ) -> (Self, watch::Receiver<IngestStanding>) {
+        let first = IngestStanding {
+            seals: judge.seal_counts(),
+            readers: BTreeMap::new(),
+            ticked: Instant::now(),
+            journal_refuses: None,
+            sheltered: 0,
+            unrecorded: BTreeMap::new(),
+        };
         let (standing, view) = watch::channel(first);
-        let steps = StepWatch::new(Heard::now());
-        (Self { reports, judge, clock, steps, recording: Recording::new(journal.clone()), journal, standing }, view)
+        let (steps, step) = StepWatch::resume(clock.boot(), mark, Reading::now());
+        let ingest = Self {
+            reports,
+            judge,
+            clock,
+            steps,
+            stepped: Vec::from_iter(step),
+            marked: None,
+            recording: Recording::new(journal.clone()),
+            journal,
+            shelter: Shelter::default(),
+            refused: BTreeMap::new(),
+            standing,
+        };
+        (ingest, view)
     }
 
     /// Runs until every radio has gone, then waits for what is still on its way to disk.
@@ -103,7 +155,7 @@ impl Ingest {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                report = self.reports.recv(), if self.recording.len() < IN_FLIGHT_MAX => match report {
+                report = next(&mut self.shelter, &mut self.reports), if self.recording.len() < IN_FLIGHT_MAX => match report {
                     Some(report) => self.on_report(&report).await,
                     None => break,
                 },
@@ -115,48 +167,78 @@ impl Ingest {
             self.on_ended(ended).await?;
         }
         self.keep_counters().await;
+        self.keep_mark().await;
         Ok(())
     }
 
     async fn on_report(&mut self, report: &Report) {
         let findings = self.judge.on_report(report);
         let stamp = self.clock.stamp(report.heard);
-        self.record(findings, &stamp).await;
+        self.record(findings, &stamp, Some(&report.reader)).await;
     }
 
     async fn on_tick(&mut self) {
         let now = Heard::now();
+        look_at_clocks(&self.clock, &mut self.steps, &mut self.stepped);
         let stamp = self.clock.stamp(now);
-        let mut findings = self.judge.on_tick(now);
-        if let Some(step_ms) = self.steps.look(now) {
-            tracing::warn!(step_ms, clock = stamp.clock.as_str(), "the clock stepped");
-            let body = ClockStep { step_ms };
-            findings.push(Finding::new(Class::Alarm, EventType::ClockStepped, Subject::gateway(), Assurance::Own, &body));
+        let mut findings = self.steps_found();
+        // Who was silent is judged when everything that was heard has been.
+        if self.shelter.len() == 0 {
+            findings.extend(self.judge.on_tick(now));
         }
-        self.record(findings, &stamp).await;
+        self.record(findings, &stamp, None).await;
         self.keep_counters().await;
+        if self.marked.is_none_or(|marked| self.steps.since_boot().saturating_sub(marked) >= MARK_INTERVAL) {
+            self.keep_mark().await;
+        }
+        self.tell();
+    }
+
+    /// Every step of the clock as an event; the last carries where the clocks stand now, so that no later run finds the
+    /// same step again.
+    fn steps_found(&mut self) -> Vec<Finding> {
+        let event = |step: &Step| Finding::new(Class::Alarm, EventType::ClockStepped, Subject::gateway(), Assurance::Own, step);
+        let mut findings: Vec<_> = self.stepped.drain(..).map(|step| event(&step)).collect();
+        if let Some(last) = findings.pop() {
+            findings.push(last.with_note(note_json(CLOCK_NOTE.0, CLOCK_NOTE.1, &self.steps.mark())));
+        }
+        findings
+    }
+
+    fn tell(&self) {
         self.standing.send_modify(|standing| {
             standing.seals = self.judge.seal_counts();
             standing.readers = self.judge.reader_states();
             standing.ticked = Instant::now();
+            standing.sheltered = self.shelter.len();
+            standing.unrecorded = unrecorded(&self.refused, self.shelter.shed());
         });
     }
 
     /// What one report or one look around amounts to is one unit: on disk together or not at all.
-    async fn record(&mut self, findings: Vec<Finding>, stamp: &Stamp) {
-        let mut unit = Vec::new();
+    async fn record(&mut self, findings: Vec<Finding>, stamp: &Stamp, reader: Option<&ReaderId>) {
+        let mut entries = Vec::new();
         for finding in findings {
             match finding.stamped(*stamp) {
-                Ok(entry) => unit.push(entry),
+                Ok(entry) => entries.push(entry),
                 Err(fault) => tracing::error!(%fault, "an event could not be written down and is lost; please report this"),
             }
         }
         // A look around may find hundreds of silent seals; they need not be told together.
-        while unit.len() > UNIT_MAX {
-            let rest = unit.split_off(UNIT_MAX);
-            self.recording.submit(std::mem::replace(&mut unit, rest)).await;
+        while entries.len() > UNIT_MAX {
+            let rest = entries.split_off(UNIT_MAX);
+            let some = std::mem::replace(&mut entries, rest);
+            self.recording.submit(Unit { reader: reader.cloned(), entries: some }).await;
         }
-        self.recording.submit(unit).await;
+        self.recording.submit(Unit { reader: reader.cloned(), entries }).await;
+    }
+
+    async fn keep_mark(&mut self) {
+        self.marked = Some(self.steps.since_boot());
+        let note = note_json(CLOCK_NOTE.0, CLOCK_NOTE.1, &self.steps.mark());
+        if let Err(fault) = self.journal.keep(vec![note]).await {
+            tracing::debug!(%fault, "where the clocks stand could not be kept");
+        }
     }
 
     async fn keep_counters(&mut self) {
@@ -170,32 +252,97 @@ impl Ingest {
 
     async fn on_ended(&mut self, ended: Ended) -> Result<(), JournalError> {
         match ended {
-            Ended::Recorded(unit) => self.on_recorded(&unit),
             Ended::Failed(unit, fault) => self.on_failed(unit, fault).await?,
+            settled => self.on_settled(&settled),
         }
         Ok(())
     }
 
-    fn on_recorded(&mut self, unit: &Unit) {
-        unit.iter().for_each(|entry| self.clock.recorded(&entry.draft.stamp));
+    fn on_settled(&mut self, ended: &Ended) {
+        match ended {
+            Ended::Recorded(unit) => unit.entries.iter().for_each(|entry| self.clock.recorded(&entry.draft.stamp)),
+            // Here a seal that waits for its confirmation will get none.
+            Ended::Refused(unit) => {
+                if let Some(reader) = &unit.reader {
+                    *self.refused.entry(reader.clone()).or_default() += unit.entries.len() as u64;
+                }
+            }
+            Ended::Failed(..) => {}
+        }
     }
 
-    /// Nothing new is taken until what failed is on disk; the radios wait. The journal itself logs that it cannot be
-    /// written and that it can again; waiting for it is no reason to be restarted.
+    /// Nothing new is judged until what failed is on disk; reports wait in the shelter. The journal itself logs that it
+    /// cannot be written and that it can again; waiting for it is no reason to be restarted.
     async fn on_failed(&mut self, unit: Unit, fault: JournalError) -> Result<(), JournalError> {
-        let standing = &self.standing;
-        let waiting = |fault: &JournalError| {
-            standing.send_modify(|standing| {
-                standing.ticked = Instant::now();
-                standing.journal_refuses = Some(fault.to_string());
-            });
+        let Self { recording, reports, shelter, steps, stepped, clock, standing, refused, .. } = self;
+        let waiting = |fault: &JournalError| standing.send_modify(|standing| standing.journal_refuses = Some(fault.to_string()));
+        let mut insisting = Box::pin(recording.insist(unit, fault, waiting));
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut radios = Radios::There;
+        let settled = loop {
+            tokio::select! {
+                settled = &mut insisting => break settled?,
+                report = reports.recv(), if radios == Radios::There => match report {
+                    Some(report) => shelter.take(report),
+                    None => radios = Radios::Gone,
+                },
+                _ = tick.tick() => {
+                    look_at_clocks(clock, steps, stepped);
+                    standing.send_modify(|standing| {
+                        standing.ticked = Instant::now();
+                        standing.sheltered = shelter.len();
+                        standing.unrecorded = unrecorded(refused, shelter.shed());
+                    });
+                }
+            }
         };
-        let units = self.recording.insist(unit, fault, waiting).await?;
-        units.iter().for_each(|unit| self.on_recorded(unit));
+        drop(insisting);
+        settled.iter().for_each(|ended| self.on_settled(ended));
         // The retried may have brought older counters back: offer the present ones again.
         self.judge.offer_counters_again();
         self.keep_counters().await;
         self.standing.send_modify(|standing| standing.journal_refuses = None);
+        self.tell();
         Ok(())
     }
+}
+
+/// Whether anybody can still report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Radios {
+    There,
+    Gone,
+}
+
+/// The next report in the order heard; none when every radio has gone. Safe to cancel.
+async fn next(shelter: &mut Shelter, reports: &mut mpsc::Receiver<Report>) -> Option<Report> {
+    match shelter.next() {
+        Some(report) => Some(report),
+        None => reports.recv().await,
+    }
+}
+
+/// Notes a step of the clock, if there was one, until it can be recorded.
+fn look_at_clocks(clock: &Clock, steps: &mut StepWatch, stepped: &mut Vec<Step>) {
+    let now = Reading::now();
+    clock.looked(&now);
+    let Some(step) = steps.look(now) else { return };
+    tracing::warn!(step_ms = step.step_ms, before = %step.before, after = %step.after, "the clock stepped");
+    if stepped.len() < STEPS_MAX {
+        stepped.push(step);
+    } else if let Some(last) = stepped.last_mut() {
+        (last.step_ms, last.after) = (last.step_ms.saturating_add(step.step_ms), step.after);
+    }
+}
+
+fn unrecorded(refused: &BTreeMap<ReaderId, u64>, shed: &BTreeMap<ReaderId, u64>) -> BTreeMap<String, Unrecorded> {
+    let mut all: BTreeMap<String, Unrecorded> = BTreeMap::new();
+    for (reader, count) in refused {
+        all.entry(reader.to_string()).or_default().refused_events = *count;
+    }
+    for (reader, count) in shed {
+        all.entry(reader.to_string()).or_default().shed_reports = *count;
+    }
+    all
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   unit ─► submitted ─► committed
+//!                 ├────► refused: no room for telemetry; counted by whoever submitted, not tried again
 //!                 └────► failed ─► everything still out is waited for, then the failed are tried again, in order
 //! ```
 //!
@@ -11,6 +12,7 @@
 
 use std::{collections::HashSet, collections::VecDeque, time::Duration};
 
+use segel_drivers::ReaderId;
 use tokio::time::sleep;
 
 use crate::journal::{Entry, Journal, JournalError, TogetherTicket};
@@ -21,7 +23,12 @@ pub(crate) const RETRY_FIRST: Duration = Duration::from_millis(200);
 pub(crate) const RETRY_CAP: Duration = Duration::from_secs(5);
 
 /// The events of one report: recorded together or not at all.
-pub(super) type Unit = Vec<Entry>;
+#[derive(Debug, Clone)]
+pub(super) struct Unit {
+    /// Who heard it; none for what ingest found by itself.
+    pub(super) reader: Option<ReaderId>,
+    pub(super) entries: Vec<Entry>,
+}
 
 /// Units on their way to disk, the oldest first.
 #[derive(Debug)]
@@ -35,8 +42,25 @@ pub(super) struct Recording {
 pub(super) enum Ended {
     /// It is on disk.
     Recorded(Unit),
+    /// The journal has no room for telemetry: it is counted and left, and nobody is told that it was kept.
+    Refused(Unit),
     /// It is not; [`Recording::insist`] is next.
     Failed(Unit, JournalError),
+}
+
+impl Ended {
+    fn of(unit: Unit, outcome: Result<(), JournalError>) -> Self {
+        match outcome {
+            Ok(()) => Self::Recorded(unit),
+            Err(fault) if is_refusal(&fault) => Self::Refused(unit),
+            Err(fault) => Self::Failed(unit, fault),
+        }
+    }
+}
+
+/// Whether the journal has decided, so that no second try is wanted.
+fn is_refusal(fault: &JournalError) -> bool {
+    matches!(fault, JournalError::NoRoom)
 }
 
 impl Recording {
@@ -51,8 +75,8 @@ impl Recording {
 
     /// Puts a unit in the journal's line.
     pub(super) async fn submit(&mut self, unit: Unit) {
-        if !unit.is_empty() {
-            let ticket = self.journal.submit_all(unit.clone()).await;
+        if !unit.entries.is_empty() {
+            let ticket = self.journal.submit_all(unit.entries.clone()).await;
             self.out.push_back((unit, ticket));
         }
     }
@@ -65,14 +89,11 @@ impl Recording {
             Err(fault) => Err(fault.clone()),
         };
         let (unit, _) = self.out.pop_front()?;
-        Some(match outcome {
-            Ok(()) => Ended::Recorded(unit),
-            Err(fault) => Ended::Failed(unit, fault),
-        })
+        Some(Ended::of(unit, outcome))
     }
 
     /// A unit failed: waits for all that are out, then records the failed ones in order, however long it takes.
-    /// `waiting` is called with the reason before each pause. All units that are now on disk, in the order heard.
+    /// `waiting` is called with the reason before each pause. What became of each, in the order heard: none has failed.
     ///
     /// # Errors
     /// When the journal is damaged or closed: no waiting helps.
@@ -81,25 +102,29 @@ impl Recording {
         first: Unit,
         fault: JournalError,
         mut waiting: impl FnMut(&JournalError),
-    ) -> Result<Vec<Unit>, JournalError> {
-        let mut units = vec![(first, Some(fault))];
+    ) -> Result<Vec<Ended>, JournalError> {
+        let mut all = vec![Ended::Failed(first, fault)];
         while let Some(ended) = self.ended().await {
-            units.push(match ended {
-                Ended::Recorded(unit) => (unit, None),
-                Ended::Failed(unit, fault) => (unit, Some(fault)),
+            all.push(ended);
+        }
+        forget_replaced(&mut all);
+        let mut settled = Vec::with_capacity(all.len());
+        for ended in all {
+            settled.push(match ended {
+                Ended::Failed(unit, fault) => record(&self.journal, unit, fault, &mut waiting).await?,
+                settled => settled,
             });
         }
-        forget_replaced(&mut units);
-        for (unit, fault) in &mut units {
-            if let Some(fault) = fault.take() {
-                record(&self.journal, unit, fault, &mut waiting).await?;
-            }
-        }
-        Ok(units.into_iter().map(|(unit, _)| unit).collect())
+        Ok(settled)
     }
 }
 
-async fn record(journal: &Journal, unit: &Unit, fault: JournalError, waiting: &mut impl FnMut(&JournalError)) -> Result<(), JournalError> {
+async fn record(
+    journal: &Journal,
+    unit: Unit,
+    fault: JournalError,
+    waiting: &mut impl FnMut(&JournalError),
+) -> Result<Ended, JournalError> {
     let (mut fault, mut pause) = (fault, RETRY_FIRST);
     // The first try costs no pause: the fault may be over.
     loop {
@@ -107,8 +132,9 @@ async fn record(journal: &Journal, unit: &Unit, fault: JournalError, waiting: &m
             return Err(fault);
         }
         waiting(&fault);
-        match journal.append_all(unit.clone()).await {
-            Ok(_) => return Ok(()),
+        match journal.append_all(unit.entries.clone()).await {
+            Ok(_) => return Ok(Ended::Recorded(unit)),
+            Err(again) if is_refusal(&again) => return Ok(Ended::Refused(unit)),
             Err(again) => fault = again,
         }
         sleep(pause).await;
@@ -116,14 +142,18 @@ async fn record(journal: &Journal, unit: &Unit, fault: JournalError, waiting: &m
     }
 }
 
-/// Takes from the failed units what later, committed ones have already written anew.
-fn forget_replaced(units: &mut [(Unit, Option<JournalError>)]) {
+/// Takes from the failed units what later ones have already written anew; the notes of what was refused are kept too.
+fn forget_replaced(all: &mut [Ended]) {
     let mut written = HashSet::new();
-    for (unit, fault) in units.iter_mut().rev() {
-        for entry in unit.iter_mut() {
-            match fault {
-                None => written.extend(entry.notes.iter().map(|note| (note.kind, note.key.clone()))),
-                Some(_) => entry.notes.retain(|note| !written.contains(&(note.kind, note.key.clone()))),
+    for ended in all.iter_mut().rev() {
+        match ended {
+            Ended::Recorded(unit) | Ended::Refused(unit) => {
+                written.extend(unit.entries.iter().flat_map(|entry| &entry.notes).map(|note| (note.kind, note.key.clone())));
+            }
+            Ended::Failed(unit, _) => {
+                for entry in &mut unit.entries {
+                    entry.notes.retain(|note| !written.contains(&(note.kind, note.key.clone())));
+                }
             }
         }
     }
@@ -141,20 +171,25 @@ mod tests {
         let stamp = Stamp { wall: jiff::Timestamp::UNIX_EPOCH, monotonic_ms: 0, boot: BootId(uuid::Uuid::nil()), clock: ClockQuality::Rtc };
         let body = serde_json::json!({});
         let draft = Draft::new(Class::Alarm, EventType::Tampered, Subject::gateway(), stamp, Assurance::Own, &body).expect("a small body");
-        vec![Entry::new(draft).with(Note::keep("seal", key, value))]
+        Unit { reader: None, entries: vec![Entry::new(draft).with(Note::keep("seal", key, value))] }
     }
 
     #[test]
     fn a_retried_unit_never_writes_an_old_state_over_a_newer_one() {
-        let failed = || Some(JournalError::Closed);
-        let mut units = vec![
-            (unit("A", "locked"), failed()),
-            (unit("B", "locked"), failed()),
-            (unit("A", "forced open"), None),
-            (unit("A", "still open"), failed()),
+        let failed = |unit| Ended::Failed(unit, JournalError::Closed);
+        let mut all = vec![
+            failed(unit("A", "locked")),
+            failed(unit("B", "locked")),
+            failed(unit("C", "locked")),
+            Ended::Recorded(unit("A", "forced open")),
+            Ended::Refused(unit("C", "open")),
+            failed(unit("A", "still open")),
         ];
-        forget_replaced(&mut units);
-        let notes: Vec<usize> = units.iter().map(|(unit, _)| unit[0].notes.len()).collect();
-        assert_eq!(notes, [0, 1, 1, 1], "only what a later committed unit wrote is left out");
+        forget_replaced(&mut all);
+        let notes = |ended: &Ended| match ended {
+            Ended::Recorded(unit) | Ended::Refused(unit) | Ended::Failed(unit, _) => unit.entries[0].notes.len(),
+        };
+        let notes: Vec<usize> = all.iter().map(notes).collect();
+        assert_eq!(notes, [0, 1, 0, 1, 1, 1], "only what a later committed unit wrote is left out");
     }
 }

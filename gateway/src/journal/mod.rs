@@ -18,13 +18,17 @@ mod aside;
 mod entry;
 mod error;
 mod front;
+mod legacy;
 mod lock;
+mod mark;
 mod opening;
 mod pending;
+mod proving;
 mod quota;
 mod reader;
 mod reserve;
 mod room;
+mod salvage;
 mod schema;
 mod store;
 #[cfg(test)]
@@ -47,12 +51,16 @@ pub use accounts::{Account, Accounts, Sizes, Totals};
 pub use entry::{Entry, Haste, Heads, NOTE_MAX, NOTES_MAX, NotAnOutlet, Note, Outlet, Record, Recorded};
 pub use error::JournalError;
 pub use front::{Front, Misfit, Segment};
+pub use legacy::{LEGACY_NOTE, Legacy};
+pub use proving::{Flaw, Proving, Step, Structure};
 pub use reader::{JournalReader, RecordedNote};
 pub use room::{JournalStanding, NoReceipt, Reserve, Room, UpkeepStanding};
+pub use salvage::{CARRIED, Plan, Salvage, Saved, Stretch};
 pub use verify::{Fault, Progress, Verified};
-pub use walk::{Extent, Filter, Moment, Passed, Place, Reached, Stretch, Walk};
+pub use walk::{Extent, Filter, Glance, Moment, Passed, Place, Reached, Walk};
 
 use self::lock::Lock;
+use self::mark::Keeper;
 use self::opening::Refusal;
 use self::pending::Pending;
 use self::store::Store;
@@ -133,6 +141,7 @@ pub struct Journal {
     line: mpsc::Sender<Message>,
     pending: Arc<Pending>,
     heads: watch::Receiver<Heads>,
+    condemned: Arc<watch::Sender<Option<Flaw>>>,
     standing: watch::Receiver<JournalStanding>,
     room: Arc<watch::Sender<Room>>,
 }
@@ -159,10 +168,12 @@ impl Journal {
         let pending = Arc::new(Pending::default());
         let (room, told) = watch::channel(Room::Plenty);
         let (standing, seen) = watch::channel(JournalStanding::default());
-        let writer = Writer::new(store, lock, receiver, Arc::clone(&pending), Shown { heads, standing }, told, config);
+        let mark = Keeper::begin(dir, &store)?;
+        let writer = Writer::new(store, mark, lock, receiver, Arc::clone(&pending), Shown { heads, standing }, told, config);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(place)?;
         std::thread::Builder::new().name("journal".to_owned()).spawn(move || runtime.block_on(writer.run())).map_err(place)?;
-        Ok(Self { dir: dir.to_owned(), line, pending, heads: watching, standing: seen, room: Arc::new(room) })
+        let condemned = Arc::new(watch::Sender::new(None));
+        Ok(Self { dir: dir.to_owned(), line, pending, heads: watching, condemned, standing: seen, room: Arc::new(room) })
     }
 
     /// Records one event; done when it is on disk.
@@ -208,7 +219,41 @@ impl Journal {
     /// # Errors
     /// When the mark cannot be written.
     pub fn condemn(&self) -> Result<(), JournalError> {
-        aside::mark(&self.dir)
+        aside::condemn(&self.dir, None)
+    }
+
+    /// Marks the journal as damaged for this reason, and tells whoever waits for [`Journal::condemned`]. The first
+    /// reason stays.
+    pub fn condemn_for(&self, flaw: Flaw) {
+        if let Err(fault) = aside::condemn(&self.dir, Some(&flaw.to_string())) {
+            tracing::error!(%fault, "the journal could not be marked as damaged; the next start may go on with it");
+        }
+        self.condemned.send_if_modified(|known| known.is_none() && known.replace(flaw).is_none());
+    }
+
+    /// Condemns the journal when this fault of a reader says that it is damaged. Everything else passes by itself or is
+    /// somebody's to mend.
+    pub fn look_at(&self, fault: &JournalError) {
+        if fault.is_damage() {
+            let cause = std::error::Error::source(fault).map_or_else(|| fault.to_string(), ToString::to_string);
+            self.condemn_for(Flaw { place: None, what: format!("it cannot be read ({cause})") });
+        }
+    }
+
+    /// Resolves when the journal was found damaged while it was open, with what was found: the gate must end.
+    pub async fn condemned(&self) -> Flaw {
+        let mut found = self.condemned.subscribe();
+        match found.wait_for(Option::is_some).await {
+            Ok(flaw) => flaw.clone().expect("it was waited for"),
+            // Cannot be: this handle holds the sender.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// The directory of the journal; what was set aside is in it too.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     async fn put_in_line(&self, entries: Vec<Entry>) -> Result<oneshot::Receiver<Answer>, JournalError> {
@@ -304,35 +349,39 @@ impl Journal {
 
 /// Opens the store, setting a damaged one aside.
 fn open_store(dir: &Path, source: &Source, quota: u64) -> Result<(Store, Opening), JournalError> {
-    let damage = if aside::is_orphaned(dir) {
+    let damage = if aside::is_marked(dir) {
+        String::new()
+    } else if aside::is_orphaned(dir) {
         "its log was there without the database".to_owned()
-    } else if aside::is_marked(dir) {
-        "it was found damaged while it was being written".to_owned()
     } else {
         match Store::open(dir, source, quota) {
-            Ok((store, fresh, steps)) => {
-                let beginning = if fresh { Beginning::Fresh } else { Beginning::Resumed };
-                let opening = Opening { journal: store.journal(), beginning, heads: store.heads(), steps };
-                return Ok((store, opening));
-            }
+            Ok((store, fresh, steps)) => return adopt(dir, store, fresh, steps),
             Err(Refusal::Unusable(error)) => return Err(error),
             Err(Refusal::Damaged(reason)) => reason,
         }
     };
-    let to = aside::set_aside(dir, jiff::Timestamp::now())?;
-    tracing::error!(to = %to.display(), reason = damage, "the journal is damaged: it was set aside whole and a new one begins");
+    let aside::Unclaimed { to, reason } = aside::set_aside(dir, jiff::Timestamp::now(), &damage)?;
+    tracing::error!(to = %to.display(), reason, "the journal cannot go on: it was set aside whole and a new one begins");
     match Store::open(dir, source, quota) {
-        Ok((store, _, steps)) => {
-            let beginning = Beginning::SetAside { to, reason: damage };
-            let opening = Opening { journal: store.journal(), beginning, heads: store.heads(), steps };
-            Ok((store, opening))
-        }
+        Ok((store, fresh, steps)) => adopt(dir, store, fresh, steps),
         Err(Refusal::Unusable(error)) => Err(error),
         Err(Refusal::Damaged(reason)) => {
             let source = Arc::new(std::io::Error::other(format!("a new journal is damaged at once: {reason}")));
             Err(JournalError::Place { path: dir.to_owned(), source })
         }
     }
+}
+
+/// The opened store takes over what was set aside before it and not adopted yet.
+fn adopt(dir: &Path, mut store: Store, fresh: bool, steps: u64) -> Result<(Store, Opening), JournalError> {
+    let mut beginning = if fresh { Beginning::Fresh } else { Beginning::Resumed };
+    for unclaimed in aside::unclaimed(dir) {
+        legacy::adopt(&mut store.connection, &unclaimed)?;
+        aside::claimed(dir, &unclaimed)?;
+        beginning = Beginning::SetAside { to: unclaimed.to, reason: unclaimed.reason };
+    }
+    let opening = Opening { journal: store.journal(), beginning, heads: store.heads(), steps };
+    Ok((store, opening))
 }
 
 /// Resolves when the event is on disk, or is certain not to be recorded.

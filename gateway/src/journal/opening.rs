@@ -1,7 +1,12 @@
 //! Opening the database: whether it is a journal, ours, and whole enough to go on writing.
 //!
+//! ```text
+//!   readable? ─► ours, our schema? ─► this gate's? ─► ends whole? ─► as far as its mark says? ─► settings ─► written
+//! ```
+//!
 //! What must hold: opening costs a few searches whatever is in it; nothing is changed in a file before it is known to
-//! be this gate's journal in a schema this version writes; damage is told apart from what a person must settle.
+//! be this gate's journal, whole at its ends, and no older copy of itself; damage is told apart from what a person must
+//! settle.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,12 +16,18 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use uuid::Uuid;
 
+use super::mark::{Found, Log, Mark};
 use super::store::{Chains, Store, load, load_refused, meta, signed};
-use super::{JournalError, schema};
-use crate::event::{Class, Digest, JournalId, Seq, Source};
+use super::{JournalError, aside, schema};
+use crate::event::document::Head as Document;
+use crate::event::{Class, Digest, JournalId, Source};
 
 /// Prepared statements kept; there are fewer.
 const STATEMENTS: usize = 24;
+/// The last events in the order of recording that must be found by their numbers.
+const LAST_LOOKED_AT: usize = 8;
+/// A schema further ahead than this is a damaged number, not a later version.
+const VERSIONS_AHEAD: i64 = 100;
 
 /// Why a database was not taken as a journal.
 #[derive(Debug)]
@@ -43,10 +54,13 @@ impl From<rusqlite::Error> for Refusal {
         );
         // `Unknown` is SQLITE_ERROR: a table or column that must be there is not.
         let damaged = match error.sqlite_error_code() {
-            Some(code) => matches!(code, Code::DatabaseCorrupt | Code::NotADatabase | Code::Unknown),
+            Some(code) => matches!(
+                code,
+                Code::DatabaseCorrupt | Code::NotADatabase | Code::Unknown | Code::TooBig | Code::TypeMismatch | Code::ConstraintViolation
+            ),
             None => true,
         };
-        if damaged || unreadable { Self::Damaged(error.to_string()) } else { Self::Unusable(error.into()) }
+        if damaged || unreadable { Self::Damaged(format!("it cannot be read ({error})")) } else { Self::Unusable(error.into()) }
     }
 }
 
@@ -54,7 +68,19 @@ impl Store {
     /// Opens or creates the database in `dir`; says whether it was created and how many steps of the database machine it took.
     pub(super) fn open(dir: &Path, source: &Source, quota: u64) -> Result<(Self, bool, u64), Refusal> {
         let path = dir.join(schema::FILE);
+        if let Some(what) = aside::no_file(dir) {
+            return Err(Refusal::Damaged(what));
+        }
+        if aside::is_emptied(dir) {
+            return Err(Refusal::Damaged("the database is empty and its log is not".to_owned()));
+        }
+        let mark = find_mark(dir, source);
+        let log = aside::log(dir);
         let blank = std::fs::metadata(&path).map_or(true, |file| file.len() == 0);
+        if let Some(mark) = mark.as_ref().filter(|mark| blank && mark.names_something()) {
+            let what = if path.exists() { "is empty" } else { "is missing" };
+            return Err(Refusal::Damaged(format!("its database ({}) {what}, and {} had been recorded", schema::FILE, mark.named())));
+        }
         let mut connection = Connection::open(&path)?;
         // Until it is known to be a journal, closing must leave the file and its log as they are: they may be evidence.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
@@ -69,13 +95,16 @@ impl Store {
         )?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         schema::prepare_any(&connection)?;
-        let (application, version) = schema::header(&connection)?;
-        let fresh = application == 0 && version == 0 && is_empty(&connection)?;
-        if !fresh && application != schema::APPLICATION_ID {
-            return Err(Refusal::Damaged(format!("it is a database of another program (application id {application:#x})")));
-        }
-        if version > schema::VERSION {
-            return Err(JournalError::Newer { path, found: version, known: schema::VERSION }.into());
+        let fresh = is_fresh(&connection, &path)?;
+        if fresh {
+            // A young journal is in its log alone.
+            if let Some(mark) = mark.as_ref().filter(|mark| mark.names_something()) {
+                return Err(Refusal::Damaged(format!("{}: it holds nothing and {} had been recorded", mark.suspicion(log), mark.named())));
+            }
+        } else {
+            check_writable(&connection, &path)?;
+            let journal = check_identity(&connection, &path, source, mark.as_ref())?;
+            check_ends(&connection, journal, mark.as_ref(), log)?;
         }
         if blank {
             schema::prepare_file(&connection)?;
@@ -86,27 +115,98 @@ impl Store {
         }
         if fresh {
             create(&mut connection, source)?;
-            super::aside::sync(dir)?;
+            aside::sync(dir)?;
         }
-        let found = meta(&connection, "source")?;
-        if found != source.to_string() {
-            return Err(JournalError::OtherGate { path, found, expected: source.clone() }.into());
-        }
-        let journal = meta(&connection, "journal")?;
-        let journal = journal.parse().map_err(|_| Refusal::Damaged(format!("its identity is `{journal}`")))?;
-        if !fresh && version < schema::VERSION {
+        let journal = identity(&connection)?;
+        let (_, version) = schema::header(&connection)?;
+        if version < schema::VERSION {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             schema::grow(&transaction, version)?;
             transaction.commit()?;
             tracing::info!(from = version, to = schema::VERSION, "the journal was brought up to this version's schema");
         }
         let chains = load(&connection)?;
-        check_last(&connection, &chains)?;
         connection.progress_handler(0, None::<fn() -> bool>)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
         let steps = steps.load(Ordering::Relaxed);
         let refused = load_refused(&connection)?;
         Ok((Self::new(dir, connection, source.clone(), journal, chains, refused, quota), fresh, steps))
+    }
+}
+
+/// The mark in `dir`, when it is one and of this gate. Any other accuses nobody.
+fn find_mark(dir: &Path, source: &Source) -> Option<Mark> {
+    match Mark::find(dir) {
+        Found::Whole(mark) if mark.source == source.to_string() => Some(mark),
+        Found::Whole(mark) => {
+            tracing::warn!(gate = mark.source, "the journal's mark is of another gate: it is not believed, and written anew");
+            None
+        }
+        Found::Unreadable(why) => {
+            tracing::warn!(why, "the journal's mark cannot be read: whether this is an older copy cannot be told; it is written anew");
+            None
+        }
+        Found::Nothing => None,
+    }
+}
+
+/// Whether there is nothing in it yet; what is in it is a journal in a schema this version knows.
+fn is_fresh(connection: &Connection, path: &Path) -> Result<bool, Refusal> {
+    let (application, version) = schema::header(connection)?;
+    if application == 0 && version == 0 && is_empty(connection)? {
+        return Ok(true);
+    }
+    if application != schema::APPLICATION_ID {
+        return Err(Refusal::Damaged(format!("it is a database of another program (application id {application:#x})")));
+    }
+    if !(1..=schema::VERSION + VERSIONS_AHEAD).contains(&version) {
+        return Err(Refusal::Damaged(format!("its schema is numbered {version}, which no version has")));
+    }
+    if version > schema::VERSION {
+        return Err(JournalError::Newer { path: path.to_owned(), found: version, known: schema::VERSION }.into());
+    }
+    Ok(false)
+}
+
+/// A file whose header forbids writing is damaged; one that the system forbids to write is a person's to settle.
+fn check_writable(connection: &Connection, path: &Path) -> Result<(), Refusal> {
+    if !connection.is_readonly("main")? {
+        return Ok(());
+    }
+    match std::fs::OpenOptions::new().write(true).open(path) {
+        Ok(_) => Err(Refusal::Damaged("its header says that it cannot be written".to_owned())),
+        Err(source) => Err(JournalError::Place { path: path.to_owned(), source: Arc::new(source) }.into()),
+    }
+}
+
+fn identity(connection: &Connection) -> Result<JournalId, Refusal> {
+    let journal = meta(connection, "journal")?;
+    journal.parse().map_err(|_| Refusal::Damaged(format!("its identity is `{journal}`")))
+}
+
+/// Which journal it is, if it is one of this gate.
+fn check_identity(connection: &Connection, path: &Path, source: &Source, mark: Option<&Mark>) -> Result<JournalId, Refusal> {
+    let found = meta(connection, "source")?;
+    let journal = identity(connection)?;
+    if found == source.to_string() {
+        return Ok(journal);
+    }
+    // The mark of this gate names this very journal: the name in it is damaged.
+    if mark.is_some_and(|mark| mark.journal == journal) {
+        return Err(Refusal::Damaged(format!("it says it belongs to the gate `{found}`, and was written by this one")));
+    }
+    Err(JournalError::OtherGate { path: path.to_owned(), found, expected: source.clone() }.into())
+}
+
+/// New documents will rest on the last ones: they must be what was written, be found by their numbers, and be the last.
+fn check_ends(connection: &Connection, journal: JournalId, mark: Option<&Mark>, log: Log) -> Result<(), Refusal> {
+    let chains = load(connection)?;
+    check_last(connection, journal, &chains)?;
+    check_latest(connection, journal, &chains)?;
+    check_places(connection, &chains)?;
+    match mark.map(|mark| mark.contradiction(connection, journal, &chains, log)).transpose()?.flatten() {
+        Some(reason) => Err(Refusal::Damaged(reason)),
+        None => Ok(()),
     }
 }
 
@@ -127,20 +227,50 @@ fn create(connection: &mut Connection, source: &Source) -> Result<(), rusqlite::
     transaction.commit()
 }
 
-/// The last document of each chain must be what its digest says: new documents will rest on it.
-fn check_last(connection: &Connection, chains: &Chains) -> Result<(), Refusal> {
+/// The last document of each chain must be what its digest says, and the one that its number names.
+fn check_last(connection: &Connection, journal: JournalId, chains: &Chains) -> Result<(), Refusal> {
     for class in Class::ALL {
         let head = chains[*class as usize];
-        if head.seq == Seq::NONE {
-            continue;
-        }
-        let doc: Vec<u8> = connection.query_row(
-            "SELECT doc FROM event WHERE class = ?1 AND seq = ?2",
-            params![*class as i64, signed(head.seq.0)],
-            |row| row.get(0),
-        )?;
-        if Digest::of(&doc) != head.digest {
+        let doc: Option<Vec<u8>> = connection
+            .query_row("SELECT doc FROM event WHERE class = ?1 AND seq = ?2", params![*class as i64, signed(head.seq.0)], |row| row.get(0))
+            .optional()?;
+        // A class whose events are all gone in order ends with what is remembered of the last.
+        let Some(doc) = doc else { continue };
+        let named = Document::parse(&doc).is_ok_and(|it| (it.class, it.seq, it.journal) == (*class, head.seq, journal));
+        if Digest::of(&doc) != head.digest || !named {
             return Err(Refusal::Damaged(format!("the last {class} event, number {}, is not what was written", head.seq)));
+        }
+    }
+    Ok(())
+}
+
+/// The latest events in the order of recording must not lie beyond the ends that the numbers give: a number that is
+/// not found would be given again.
+fn check_latest(connection: &Connection, journal: JournalId, chains: &Chains) -> Result<(), Refusal> {
+    let mut statement = connection.prepare(&format!("SELECT doc FROM event NOT INDEXED ORDER BY rowid DESC LIMIT {LAST_LOOKED_AT}"))?;
+    let docs = statement.query_map([], |row| row.get::<_, Vec<u8>>(0))?;
+    for doc in docs {
+        let doc = doc?;
+        // What cannot be read is found by the proof of the whole; here the question is whether something is missing.
+        let Ok(document) = Document::parse(&doc) else { continue };
+        if document.journal == journal && document.seq > chains[document.class as usize].seq {
+            return Err(Refusal::Damaged(format!("its {} {} is in it and not found by its number", document.class, document.seq)));
+        }
+    }
+    Ok(())
+}
+
+/// A cursor or a front beyond the last number would keep back what was never delivered.
+fn check_places(connection: &Connection, chains: &Chains) -> Result<(), Refusal> {
+    let mut statement = connection.prepare("SELECT class, seq FROM cursor UNION ALL SELECT class, last FROM dropped")?;
+    let places = statement.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?;
+    for place in places {
+        let (class, number) = place?;
+        let head = Class::ALL.iter().find(|known| **known as i64 == class).map(|class| chains[*class as usize].seq);
+        if !head.is_some_and(|head| (0..=signed(head.0)).contains(&number)) {
+            return Err(Refusal::Damaged(format!(
+                "it says that number {number} of class {class} was delivered or dropped, which it never had"
+            )));
         }
     }
     Ok(())

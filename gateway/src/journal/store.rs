@@ -139,6 +139,12 @@ impl Store {
         self.journal
     }
 
+    /// The gate it belongs to.
+    pub(super) const fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// The ends of what is committed.
     pub(super) const fn chains(&self) -> &Chains {
         &self.chains
     }

@@ -103,13 +103,21 @@ pub(super) fn verify(connection: &Connection, journal: JournalId, mut progress: 
 
 /// The event before this one, as far as sums go.
 #[derive(Clone, Copy)]
-struct Before {
-    seq: Seq,
-    octets: u64,
+pub(super) struct Before {
+    pub(super) seq: Seq,
+    pub(super) octets: u64,
 }
 
+impl Before {
+    /// Nothing is known of what is before.
+    pub(super) const UNKNOWN: Self = Self { seq: Seq(u64::MAX - 1), octets: 0 };
+}
+
+/// What makes a [`Stored`], in this order.
+pub(super) const ROW: &str = "seq, id, boot, wall, mono, type, subject, container, doc, digest, octets";
+
 /// A row as it is in the table.
-struct Stored {
+pub(super) struct Stored {
     seq: Seq,
     id: [u8; 16],
     boot: [u8; 16],
@@ -118,21 +126,19 @@ struct Stored {
     word: String,
     subject: String,
     container: Option<String>,
-    doc: Vec<u8>,
-    digest: [u8; 32],
-    octets: u64,
+    pub(super) doc: Vec<u8>,
+    pub(super) digest: [u8; 32],
+    pub(super) octets: u64,
 }
 
 fn piece(connection: &Connection, class: Class, after: Seq) -> Result<Vec<Stored>, rusqlite::Error> {
-    let mut statement = connection.prepare_cached(
-        "SELECT seq, id, boot, wall, mono, type, subject, container, doc, digest, octets
-         FROM event WHERE class = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
-    )?;
+    let mut statement =
+        connection.prepare_cached(&format!("SELECT {ROW} FROM event WHERE class = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3"))?;
     let rows = statement.query_map(params![class as i64, signed(after.0), PIECE], stored)?;
     rows.collect()
 }
 
-fn stored(row: &Row<'_>) -> Result<Stored, rusqlite::Error> {
+pub(super) fn stored(row: &Row<'_>) -> Result<Stored, rusqlite::Error> {
     Ok(Stored {
         seq: seq(row.get(0)?),
         id: row.get(1)?,
@@ -150,7 +156,7 @@ fn stored(row: &Row<'_>) -> Result<Stored, rusqlite::Error> {
 
 impl Stored {
     /// What in the row does not agree with the document, with the journal or with the row before; none when all does.
-    fn disagrees(&self, class: Class, journal: JournalId, before: Before) -> Option<String> {
+    pub(super) fn disagrees(&self, class: Class, journal: JournalId, before: Before) -> Option<String> {
         let digest = Digest::of(&self.doc);
         if digest.0 != self.digest {
             return Some(format!("the document is not what was written: its digest is {digest}, recorded was {}", Digest(self.digest)));

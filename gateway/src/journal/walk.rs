@@ -185,7 +185,7 @@ impl Walk {
 
 /// A piece of a walk back.
 #[derive(Debug, Clone)]
-pub struct Stretch {
+pub struct Glance {
     /// The events that pass, the newest first.
     pub places: Vec<Place>,
     /// Events looked at; none: the front is reached.
@@ -255,11 +255,11 @@ impl JournalReader {
         let mut walk = Walk::back(filter.clone(), &self.moment()?);
         let mut records = Vec::new();
         loop {
-            let stretch = self.back(&mut walk, n - records.len())?;
-            for place in stretch.places {
+            let glance = self.back(&mut walk, n - records.len())?;
+            for place in glance.places {
                 records.extend(self.at(place)?);
             }
-            if stretch.looked == 0 || records.len() == n {
+            if glance.looked == 0 || records.len() == n {
                 records.reverse();
                 return Ok(records);
             }
@@ -286,25 +286,25 @@ impl JournalReader {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub fn back(&self, walk: &mut Walk, want: usize) -> Result<Stretch, JournalError> {
+    pub fn back(&self, walk: &mut Walk, want: usize) -> Result<Glance, JournalError> {
         let (key, index, track, value) = walk.filter.track();
         let mut values = vec![value.unwrap_or(Value::Null), walk.at.into(), signed(LOOKS as u64).into()];
         let passes = walk.filter.passes(&mut values);
         let text = format!("SELECT {key}, rowid, wall, {passes} FROM event {index} WHERE {track} {key} < ?2 ORDER BY {key} DESC LIMIT ?3");
         let mut statement = self.connection.prepare_cached(&text)?;
         let mut rows = statement.query(params_from_iter(values))?;
-        let mut stretch = Stretch { places: Vec::new(), looked: 0, latest: None };
-        while stretch.places.len() < want
+        let mut glance = Glance { places: Vec::new(), looked: 0, latest: None };
+        while glance.places.len() < want
             && let Some(row) = rows.next()?
         {
             walk.at = row.get(0)?;
-            stretch.looked += 1;
-            stretch.latest = stretch.latest.max(Timestamp::from_millisecond(row.get(2)?).ok());
+            glance.looked += 1;
+            glance.latest = glance.latest.max(Timestamp::from_millisecond(row.get(2)?).ok());
             if row.get(3)? {
-                stretch.places.push(Place(row.get(1)?));
+                glance.places.push(Place(row.get(1)?));
             }
         }
-        Ok(stretch)
+        Ok(glance)
     }
 
     /// Tries `probes` places spread evenly over what lies before `walk`, from the last to the first, until one is not

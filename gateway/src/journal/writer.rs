@@ -26,6 +26,7 @@ use self::group::Group;
 use super::entry::{Entry, Haste, Heads, Note, Recorded};
 use super::front::Segment;
 use super::lock::Lock;
+use super::mark::Keeper;
 use super::pending::Pending;
 use super::reserve::Keep;
 use super::room::{JournalStanding, Reserve, Room};
@@ -74,6 +75,8 @@ pub(super) struct Writer {
     pending: Arc<Pending>,
     shown: Shown,
     config: JournalConfig,
+    /// Says beside the database how far it is; ends before the lock is let go.
+    mark: Keeper,
     /// Kept until the store is gone.
     lock: Lock,
     /// What whoever watches the disk says.
@@ -95,6 +98,7 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn new(
         store: Store,
+        mark: Keeper,
         lock: Lock,
         line: mpsc::Receiver<Message>,
         pending: Arc<Pending>,
@@ -109,6 +113,7 @@ impl Writer {
             pending,
             shown,
             config,
+            mark,
             lock,
             told,
             reserve,
@@ -308,6 +313,7 @@ impl Writer {
         if self.refusing.take().is_some() {
             tracing::info!("the journal can be written again");
         }
+        self.mark.note(self.store.chains());
         let heads = self.store.heads();
         self.shown.heads.send_if_modified(|known| std::mem::replace(known, heads) != heads);
         self.reserve.measure();
@@ -392,11 +398,19 @@ impl Writer {
                 break;
             }
         }
-        if let Err(error) = self.store.checkpoint() {
+        let given_back = self.store.checkpoint();
+        if let Err(error) = &given_back {
             tracing::warn!(%error, "the journal's log could not be given back to the database; the next start does it");
         }
-        let Self { store, lock, .. } = self;
+        let Self { store, mark, lock, .. } = self;
+        let chains = *store.chains();
         drop(store);
+        // Only an end that is certain is called the end.
+        if given_back.is_ok() && outcome.is_ok() {
+            mark.settle(&chains);
+        } else {
+            drop(mark);
+        }
         drop(lock);
         for closing in waiting {
             let _ = closing.send(outcome.clone());

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use crate::support::open;
+use crate::support::{entry, hold, open, open_with, until};
 use bytes::Bytes;
 use segel::{
     clock::Clock,
-    commands::Commands,
+    commands::{Commands, Voucher},
     event::{Class, Seq},
-    journal::Journal,
+    journal::{Journal, JournalConfig},
 };
 use segel_mqtt_bridge::uplink::{Delivery, Inbox};
 
@@ -131,4 +131,44 @@ async fn an_id_that_was_used_by_somebody_else_never_swallows_a_command() {
         commands.receive(delivery(br#"{"id":"01JD8Z","grant":"real"}"#)).await.unwrap();
     }
     assert_eq!(receipts(&journal), [refused("not_supported"), refused("id_reused")].concat());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_no_receipt_can_be_promised_a_command_is_refused_with_the_reason_and_that_stands() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = open_with(dir.path(), JournalConfig { alarm_quota_bytes: 100, ..JournalConfig::default() });
+    let commands = inbox(&journal);
+    journal.append(entry(Class::Alarm, 1)).await.unwrap();
+    assert!(Voucher::ask(&journal.standing().borrow()).is_err());
+    commands.receive(delivery(br#"{"id":"01JD8Z"}"#)).await.unwrap();
+    assert_eq!(receipts(&journal), refused("no_room_for_receipt"));
+    let refusal = journal.reader().unwrap().after(Class::Receipt, Seq(1), 1, 1).unwrap().remove(0);
+    assert!(String::from_utf8(refusal.doc).unwrap().contains("holds more alarm events than its quota"));
+    drop(commands);
+    journal.close().await.unwrap();
+
+    // There is room again, and the broker did not hear the acknowledgement: one command has one answer.
+    let journal = open(dir.path());
+    let commands = inbox(&journal);
+    commands.receive(Delivery { duplicate: true, ..delivery(br#"{"id":"01JD8Z"}"#) }).await.unwrap();
+    commands.receive(delivery(br#"{"id":"01JD90"}"#)).await.unwrap();
+    assert_eq!(receipts(&journal), [refused("no_room_for_receipt"), refused("not_supported")].concat());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_whose_refusal_cannot_be_kept_is_not_acknowledged_and_has_one_answer_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = open(dir.path());
+    let commands = inbox(&journal);
+    let held = hold(dir.path());
+    assert!(journal.append(entry(Class::Alarm, 1)).await.is_err());
+    for _ in 0..3 {
+        assert!(commands.receive(delivery(br#"{"id":"01JD8Z"}"#)).await.is_err());
+    }
+    assert_eq!(receipts(&journal), []);
+    drop(held);
+    let standing = journal.standing();
+    until(|| standing.borrow().refusing.is_none()).await;
+    commands.receive(Delivery { duplicate: true, ..delivery(br#"{"id":"01JD8Z"}"#) }).await.unwrap();
+    assert_eq!(receipts(&journal), refused("not_supported"));
 }

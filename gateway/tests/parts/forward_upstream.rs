@@ -112,3 +112,29 @@ async fn waiting_for_more_may_be_given_up_and_begun_again() {
     }
     assert!(outbox.next().await.is_none());
 }
+
+/// Writes other bytes into one document of a journal that is open.
+fn falsify(dir: &std::path::Path, seq: i64) {
+    let tool = rusqlite::Connection::open(dir.join("journal.db")).unwrap();
+    let changed = tool.execute("UPDATE event SET doc = CAST('{}' AS BLOB) WHERE class = 0 AND seq = ?1", [seq]).unwrap();
+    assert_eq!(changed, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_that_is_not_what_was_recorded_is_never_sent_and_condemns_the_journal() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = open(dir.path());
+    record(&journal, Class::Alarm, 20).await;
+    falsify(dir.path(), 8);
+    let mut outbox = upstream(&journal);
+    let numbers: Vec<_> = take(&mut outbox, 7).await.iter().map(|parcel| parcel.ticket.seq.0).collect();
+    assert_eq!(numbers, [1, 2, 3, 4, 5, 6, 7], "what is good before it goes");
+    assert!(timeout(DEADLINE, outbox.next()).await.unwrap().is_none(), "the damaged one does not, nor anything over it");
+    let flaw = timeout(DEADLINE, journal.condemned()).await.unwrap();
+    assert_eq!(flaw.place, Some((Class::Alarm, segel::event::Seq(8))));
+    assert!(flaw.to_string().starts_with("its alarm 8 is damaged: the digest of its document is"), "{flaw}");
+    assert!(dir.path().join("journal.condemned").exists(), "the next opening sets it aside");
+    // The others go on until the gate ends.
+    record(&journal, Class::Receipt, 1).await;
+    assert_eq!(take(&mut outbox, 1).await[0].ticket.class, Class::Receipt);
+}

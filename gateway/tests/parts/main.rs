@@ -5,5 +5,7 @@
 mod commands;
 mod forward_upstream;
 mod ingest_judge;
+mod ingest_task;
 mod memory;
+mod space_watch;
 mod support;

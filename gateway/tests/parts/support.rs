@@ -28,6 +28,27 @@ pub(crate) fn open(dir: &std::path::Path) -> Journal {
     Journal::open(dir, JournalConfig::default(), source()).unwrap().0
 }
 
+/// The same, with a configuration of its own.
+pub(crate) fn open_with(dir: &std::path::Path, config: JournalConfig) -> Journal {
+    Journal::open(dir, config, source()).unwrap().0
+}
+
+/// Somebody else holds the database for writing until this is dropped: every commit fails meanwhile.
+pub(crate) fn hold(dir: &std::path::Path) -> rusqlite::Connection {
+    let other = rusqlite::Connection::open(dir.join("journal.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    other
+}
+
+/// Asks again until it is so; fails when that takes too long.
+pub(crate) async fn until(mut condition: impl FnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    while !condition() {
+        assert!(tokio::time::Instant::now() < deadline, "this should have become true long ago");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 /// An event of this class that carries a number of its own.
 pub(crate) fn entry(class: Class, number: u64) -> Entry {
     let kind = match class {

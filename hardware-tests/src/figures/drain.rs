@@ -31,8 +31,9 @@ const BACKLOG: usize = 200_000;
 const ROUNDS: usize = 5;
 /// How often the gate is asked how far it is; an answer costs it some 0.2 ms.
 const LOOK: Duration = Duration::from_millis(25);
-/// The backlog is gone within this, or something is broken.
+/// The backlog is gone within this and a second for so many events, or something is broken.
 const PATIENCE: Duration = Duration::from_secs(300);
+const SLOWEST: usize = 5_000;
 /// Of the plain publisher's rate at least.
 const TARGET: f64 = 0.9;
 
@@ -58,7 +59,7 @@ impl Customs {
         }
     }
 
-    fn name(&self) -> &'static str {
+    pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Mosquitto(_) => "mosquitto",
             Self::Emulated(_) => "the EMULATED broker",
@@ -72,15 +73,15 @@ pub(super) async fn run(plan: &Plan) -> anyhow::Result<Vec<Row>> {
     let customs = Customs::open(plan.dir.path()).await?;
     let mut rig = Rig::build(&plan.program, &RigConfig { customs: Some(customs.address()), ..RigConfig::default() })?;
     events::fill(&rig.state_dir(), many).await?;
-    let messages = events::messages(&rig.state_dir())?;
-    let lines = plain::lines(plan.dir.path().join("lines"), &messages)?;
+    let messages = events::messages(&rig.state_dir(), many)?;
+    let lines = plain::lines(plan.dir.path().join("lines"), &messages, many)?;
     let (mut ours, mut plainly, mut piped) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         forget_cursors(&rig.state_dir())?;
         rig.gate.start().await?;
         ours.push(drained(&rig, many).await?.context("all was gone before it could be looked at; the backlog is too small")?);
         rig.gate.stop().await?;
-        plainly.push(rate(many, plain::rumqttc(customs.address(), &messages).await?));
+        plainly.push(rate(many, plain::rumqttc(customs.address(), &messages, many).await?));
         if let Some(took) = plain::mosquitto_pub(customs.address(), &lines).await? {
             piped.push(rate(many, took));
         }
@@ -116,7 +117,7 @@ pub(super) fn forget_cursors(state_dir: &Path) -> anyhow::Result<()> {
 /// Waits until this many events are acknowledged; the rate from the first acknowledgement seen to the last, unless all
 /// was gone before it could be looked at.
 pub(super) async fn drained(rig: &Rig, many: usize) -> anyhow::Result<Option<f64>> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + PATIENCE + Duration::from_secs((many / SLOWEST) as u64);
     let mut first = None;
     loop {
         let status = rig.gate.status().await?;

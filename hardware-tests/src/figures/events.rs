@@ -1,6 +1,7 @@
 //! Events as a gate records them, and journals filled with them.
 
 use std::{
+    collections::VecDeque,
     fs,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -15,10 +16,14 @@ use segel::{
 use segel_drivers::Epc;
 use serde_json::json;
 
-/// Events put in line before the first is waited for.
-const IN_LINE: usize = 1_024;
+/// Events recorded together when a journal is filled ...
+const TOGETHER: usize = 256;
+/// ... and so many of these groups in line before the first is waited for.
+const IN_LINE: usize = 4;
 /// One event in so many is an alarm.
 const ALARM_EVERY: u64 = 50;
+/// The same in a journal of ten million, a hundred thousand of which are alarms.
+const ALARM_EVERY_AT_A_PORT: u64 = 100;
 /// Events and bytes read at a time.
 const PAGE: (usize, usize) = (1_024, 4 << 20);
 
@@ -32,17 +37,39 @@ pub(super) fn source() -> anyhow::Result<Source> {
 pub(super) struct Events {
     clock: Clock,
     made: u64,
+    alarm_every: u64,
+    tags: Tags,
 }
+
+/// In which order the numbers of tags come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tags {
+    InARow,
+    /// All over their range, as lorries come: the index by subject is then written to everywhere.
+    Scattered,
+}
+
+/// An odd number far from every simple fraction of 2^64: times it, numbers in a row lie scattered and none comes twice.
+const SCATTER: u64 = 0x9E37_79B9_7F4A_7C15;
 
 impl Events {
     pub(super) fn new() -> Self {
-        Self { clock: Clock::new(Duration::from_secs(86_400), None), made: 0 }
+        Self { clock: Clock::new(Duration::from_secs(86_400), None), made: 0, alarm_every: ALARM_EVERY, tags: Tags::InARow }
+    }
+
+    /// As they come by at a port: tags in no order, one event in a hundred an alarm.
+    pub(super) fn of_a_port() -> Self {
+        Self { alarm_every: ALARM_EVERY_AT_A_PORT, tags: Tags::Scattered, ..Self::new() }
     }
 
     /// The next tag.
     pub(super) fn epc(&mut self) -> Epc {
         self.made += 1;
-        let number = self.made.to_be_bytes();
+        let number = match self.tags {
+            Tags::InARow => self.made,
+            Tags::Scattered => self.made.wrapping_mul(SCATTER),
+        };
+        let number = number.to_be_bytes();
         Epc::new(&[&[0xE2, 0x80, 0x69, 0x15][..], &number].concat()).expect("twelve bytes are an EPC")
     }
 
@@ -72,7 +99,7 @@ impl Events {
 
     /// What comes by at a gate: tags, and now and then an alarm.
     pub(super) fn next(&mut self) -> anyhow::Result<Draft> {
-        if self.made.is_multiple_of(ALARM_EVERY) { self.alarm() } else { self.tag() }
+        if self.made.is_multiple_of(self.alarm_every) { self.alarm() } else { self.tag() }
     }
 }
 
@@ -93,35 +120,48 @@ pub(super) struct Filled {
 
 /// Fills a new journal in `dir`.
 pub(super) async fn fill(dir: &Path, events: usize) -> anyhow::Result<Filled> {
+    fill_with(dir, events, Events::new()).await
+}
+
+/// Records so many of these events in the journal in `dir`, new or not.
+pub(super) async fn fill_with(dir: &Path, events: usize, mut made: Events) -> anyhow::Result<Filled> {
     let (journal, _) = open(dir)?;
-    let mut made = Events::new();
     let begin = Instant::now();
+    let mut in_line = VecDeque::with_capacity(IN_LINE);
     let mut left = events;
     while left > 0 {
-        let mut tickets = Vec::with_capacity(IN_LINE);
-        for _ in 0..left.min(IN_LINE) {
-            tickets.push(journal.submit(Entry::new(made.next()?)).await?);
+        let group = (0..left.min(TOGETHER)).map(|_| Ok(Entry::new(made.next()?))).collect::<anyhow::Result<Vec<_>>>()?;
+        left -= group.len();
+        in_line.push_back(journal.submit_all(group).await?);
+        if in_line.len() == IN_LINE
+            && let Some(first) = in_line.pop_front()
+        {
+            first.await?;
         }
-        left -= tickets.len();
-        for ticket in tickets {
-            ticket.await?;
-        }
+    }
+    for ticket in in_line {
+        ticket.await?;
     }
     let took = begin.elapsed();
     journal.close().await?;
-    let bytes = fs::read_dir(dir)?.map(|entry| Ok(entry?.metadata()?.len())).sum::<std::io::Result<u64>>()?;
-    Ok(Filled { dir: dir.to_owned(), events, took, bytes })
+    Ok(Filled { dir: dir.to_owned(), events, took, bytes: size_of(dir)? })
 }
 
-/// Every document in the journal in `dir` with the topic it goes out under.
-pub(super) fn messages(dir: &Path) -> anyhow::Result<Vec<(String, bytes::Bytes)>> {
+/// Bytes of the files in this directory.
+pub(super) fn size_of(dir: &Path) -> std::io::Result<u64> {
+    fs::read_dir(dir)?.map(|entry| Ok(entry?.metadata()?.len())).sum()
+}
+
+/// The documents in the journal in `dir`, the most urgent class first and not more than so many, each with the topic it
+/// goes out under.
+pub(super) fn messages(dir: &Path, at_most: usize) -> anyhow::Result<Vec<(String, bytes::Bytes)>> {
     let reader = JournalReader::open(dir)?;
     let place = place(&source()?);
     let mut messages = Vec::new();
     for class in Class::ALL {
         let mut after = Seq::NONE;
-        loop {
-            let records = reader.after(*class, after, PAGE.0, PAGE.1)?;
+        while messages.len() < at_most {
+            let records = reader.after(*class, after, PAGE.0.min(at_most - messages.len()), PAGE.1)?;
             let Some(last) = records.last() else { break };
             after = last.seq;
             messages.extend(records.into_iter().map(|record| (event_topic(&place, &record.kind).as_str().to_owned(), record.doc.into())));

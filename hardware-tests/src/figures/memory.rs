@@ -138,19 +138,19 @@ async fn watch<T>(rig: &mut Rig, meanwhile: impl AsyncFnOnce(&mut Rig) -> anyhow
 
 /// What is resident of a process, in kB of 1024 bytes as the kernel counts.
 #[derive(Debug, Clone, Copy)]
-struct Resident {
-    all: u64,
+pub(super) struct Resident {
+    pub(super) all: u64,
     /// Its own memory.
     anonymous: u64,
     /// Pages of the program and of files.
     of_files: u64,
     /// The highest it ever was.
-    high_water: u64,
+    pub(super) high_water: u64,
 }
 
 impl Resident {
-    fn of(pid: u32) -> anyhow::Result<Self> {
-        let text = fs::read_to_string(format!("/proc/{pid}/status")).context("the gate ended by itself")?;
+    pub(super) fn of(pid: u32) -> anyhow::Result<Self> {
+        let text = fs::read_to_string(format!("/proc/{pid}/status")).context("the process ended by itself")?;
         let of = |name: &str| {
             let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
             line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).with_context(|| format!("/proc shows no {name}"))
@@ -165,8 +165,12 @@ impl Resident {
     }
 }
 
+/// So many kB of 1024 bytes in MB of 1000 kB.
+pub(super) fn mb(kib: u64) -> f64 {
+    kib as f64 * 1.024 / 1e3
+}
+
 fn row(what: String, seen: &Resident) -> Row {
-    let mb = |kib: u64| kib as f64 * 1.024 / 1e3;
     let parts = format!(
         "{:.1} MB its own, {:.1} MB of files; high-water mark {:.1} MB",
         mb(seen.anonymous),

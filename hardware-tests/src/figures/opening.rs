@@ -23,6 +23,8 @@ use super::{
 const ROUNDS: usize = 9;
 /// Longest a start may take before it accepts an alarm.
 const TARGET: Duration = Duration::from_secs(1);
+/// Where root may tell the kernel to forget every file it holds in memory.
+const DROP_CACHES: &str = "/proc/sys/vm/drop_caches";
 
 /// The rows of this part.
 pub(super) async fn run(plan: &mut Plan) -> anyhow::Result<Vec<Row>> {
@@ -37,41 +39,72 @@ pub(super) async fn run(plan: &mut Plan) -> anyhow::Result<Vec<Row>> {
             format!("{mib:.0} MiB ({:.0} bytes/event)", full.bytes as f64 / full.events as f64),
         ),
     ];
-    for (how, cold) in [("files in memory", Cold::No), ("files on disk only", Cold::Yes)] {
+    rows.extend(openings(&full.dir, &few.dir, &size).await?);
+    Ok(rows)
+}
+
+/// Openings of the journal in `full`, which holds this much, and of the one in `few`, in turns.
+pub(super) async fn openings(full: &Path, few: &Path, size: &str) -> anyhow::Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    let mut steps = (0, 0);
+    for thrown_out in [ThrownOut::Nothing, ThrownOut::Files] {
         let (mut ours, mut beside) = (Samples::default(), Samples::default());
+        let mut how = "files in memory";
         for _ in 0..ROUNDS {
-            ours.push(opened(&full.dir, cold).await?);
-            beside.push(opened(&few.dir, cold).await?);
+            how = thrown_out.out(full)?;
+            let (took, full_steps) = opened(full).await?;
+            ours.push(took);
+            thrown_out.out(few)?;
+            let (took, few_steps) = opened(few).await?;
+            beside.push(took);
+            steps = (full_steps, few_steps);
         }
         let (ours, beside) = (ours.median(), beside.median());
         let row = Row::new(format!("opening {size} to the first alarm accepted, {how}"), ms(ours));
         let row = row.beside(format!("{} with ten events", ms(beside)), ours.as_secs_f64() / beside.as_secs_f64());
         rows.push(row.aims(format!("under {} s", TARGET.as_secs()), ours < TARGET));
     }
+    let (full, few) = steps;
+    let row = Row::new(format!("steps of the database machine to open {size}"), thousands(full as f64));
+    rows.push(row.beside(format!("{} with ten events", thousands(few as f64)), full as f64 / few as f64));
     Ok(rows)
 }
 
-/// Whether the files are thrown out of memory first.
+/// What is thrown out of the machine's memory before an opening.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Cold {
-    No,
-    Yes,
+enum ThrownOut {
+    Nothing,
+    Files,
 }
 
-async fn opened(dir: &Path, cold: Cold) -> anyhow::Result<Duration> {
-    if cold == Cold::Yes {
+impl ThrownOut {
+    /// Throws it out; how that was done. The whole page cache where that is allowed, else the journal's own pages.
+    fn out(self, dir: &Path) -> anyhow::Result<&'static str> {
+        if self == Self::Nothing {
+            return Ok("files in memory");
+        }
         for entry in fs::read_dir(dir)? {
-            let file = File::open(entry?.path())?;
+            let entry = entry?;
+            if !entry.file_type()?.is_file() {
+                continue;
+            }
+            let file = File::open(entry.path())?;
             // Only what is on disk can be thrown out.
             file.sync_all()?;
             fadvise(&file, 0, None, Advice::DontNeed)?;
         }
+        let all = fs::write(DROP_CACHES, "3").is_ok();
+        Ok(if all { "nothing in memory" } else { "files on disk only" })
     }
+}
+
+/// Opens it, records an alarm and closes it: the time to the alarm, and the steps of the opening.
+async fn opened(dir: &Path) -> anyhow::Result<(Duration, u64)> {
     let alarm = Events::new().alarm()?;
     let begin = Instant::now();
-    let (journal, _) = events::open(dir)?;
+    let (journal, opening) = events::open(dir)?;
     journal.append(Entry::new(alarm)).await?;
     let took = begin.elapsed();
     journal.close().await?;
-    Ok(took)
+    Ok((took, opening.steps))
 }

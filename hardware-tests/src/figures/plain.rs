@@ -17,16 +17,18 @@ use tokio::{process::Command, time::timeout};
 
 /// Requests that may wait in the library, as in its own examples.
 const REQUESTS: usize = 100;
-/// Two hundred thousand messages take some ten seconds.
+/// A million messages take some ten seconds.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// `rumqttc`'s own v4 client at QoS 1 as everybody uses it: from the first acknowledgement to the last.
-pub(super) async fn rumqttc(broker: SocketAddr, messages: &[(String, Bytes)]) -> anyhow::Result<Duration> {
+/// `rumqttc`'s own v4 client at QoS 1 as everybody uses it publishes `many` messages, these over and over: from the first
+/// acknowledgement to the last.
+pub(super) async fn rumqttc(broker: SocketAddr, messages: &[(String, Bytes)], many: usize) -> anyhow::Result<Duration> {
+    anyhow::ensure!(!messages.is_empty(), "there is nothing to publish");
     let options = MqttOptions::new("figures-plain", broker.ip().to_string(), broker.port());
     let (client, mut events) = AsyncClient::new(options, REQUESTS);
     let batch = messages.to_vec();
     let publishing = tokio::spawn(async move {
-        for (topic, payload) in batch {
+        for (topic, payload) in batch.into_iter().cycle().take(many) {
             client.publish_bytes(topic, QoS::AtLeastOnce, false, payload).await?;
         }
         // Kept until the last is acknowledged: a client that is gone ends the event loop.
@@ -34,7 +36,7 @@ pub(super) async fn rumqttc(broker: SocketAddr, messages: &[(String, Bytes)]) ->
     });
     let (mut acked, mut first) = (0, None);
     let all = async {
-        while acked < messages.len() {
+        while acked < many {
             if let Event::Incoming(Incoming::PubAck(_)) = events.poll().await? {
                 acked += 1;
                 first.get_or_insert_with(Instant::now);
@@ -48,10 +50,10 @@ pub(super) async fn rumqttc(broker: SocketAddr, messages: &[(String, Bytes)]) ->
     Ok(took)
 }
 
-/// The payloads, one to a line, for [`mosquitto_pub`].
-pub(super) fn lines(file: PathBuf, messages: &[(String, Bytes)]) -> anyhow::Result<PathBuf> {
+/// So many payloads, these over and over, one to a line, for [`mosquitto_pub`].
+pub(super) fn lines(file: PathBuf, messages: &[(String, Bytes)], many: usize) -> anyhow::Result<PathBuf> {
     let mut lines = BufWriter::new(File::create(&file)?);
-    for (_, payload) in messages {
+    for (_, payload) in messages.iter().cycle().take(many) {
         lines.write_all(payload)?;
         lines.write_all(b"\n")?;
     }

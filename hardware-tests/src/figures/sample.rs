@@ -27,6 +27,16 @@ impl Samples {
         self.percentile(50)
     }
 
+    /// The longest.
+    pub(super) fn longest(&self) -> Duration {
+        self.percentile(100)
+    }
+
+    /// How many took longer than this.
+    pub(super) fn over(&self, bound: Duration) -> usize {
+        self.0.iter().filter(|took| **took > bound).count()
+    }
+
     pub(super) fn count(&self) -> usize {
         self.0.len()
     }

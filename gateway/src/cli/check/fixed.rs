@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use segel_mqtt_bridge::{broker::Limits, uplink::UplinkConfig};
 
-use crate::{api, archive, clock, config, event, forward, gate, health, ingest, journal, seals};
+use crate::{api, archive, clock, config, event, forward, gate, health, ingest, journal, seals, space};
 
 /// A limit fixed in code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +59,15 @@ pub fn fixed() -> Vec<Fixed> {
         time("ingest: look around", ingest::TICK, "silence of a seal is a matter of minutes; a moved counter is kept this soon"),
         time("ingest: a refusing journal is tried again, at first", ingest::RETRY_FIRST, "a full disk is not freed in less"),
         time("ingest: a refusing journal is tried again, at least", ingest::RETRY_CAP, "space that is back is used at once"),
+        count(
+            "ingest: reports that wait while the journal cannot be written",
+            ingest::HELD_MAX,
+            "reports",
+            "a few MB; beyond it tags go first, counted",
+        ),
+        time("space: the disk is asked every", space::LOOK, "a disk fills in minutes, not seconds"),
+        time("space: the disk may take to answer", space::ANSWER, "an alarm could not be written in time either"),
+        count("space: inodes are few below", usize::try_from(space::INODES_LOW).unwrap_or(usize::MAX), "inodes", "the journal needs four"),
         count("seals: states in memory", seals::SEALS_MAX, "seals", "a port's whole stock of seals in sight at once, in a few MB"),
         count("tags: in view at once", ingest::TAGS_MAX, "tags", "a lane shows a handful"),
         time("clock: asked whether it is steered", clock::SYNC_PROBE_INTERVAL, "timedated starts on demand and stays half a minute"),

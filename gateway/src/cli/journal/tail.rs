@@ -20,7 +20,7 @@ use super::which::{Which, events, nothing};
 use super::{aside, say};
 use crate::cli::exit::Exit;
 use crate::cli::interrupt::Interrupt;
-use crate::journal::{Filter, JournalError, JournalReader, Moment, Place, Reached, Stretch, Walk};
+use crate::journal::{Filter, Glance, JournalError, JournalReader, Moment, Place, Reached, Walk};
 
 /// A clock that is kept by a time server steps less than this; seconds.
 const STEP_ALLOWED: SignedDuration = SignedDuration::from_hours(1);
@@ -117,20 +117,20 @@ impl Search {
         let total = from.held(self.filter.class);
         let mut bar = None;
         while self.places.len() < self.want && !interrupt.is_told() {
-            let stretch = reader.back(&mut walk, self.want - self.places.len())?;
-            self.looked += stretch.looked;
-            if stretch.looked == 0 {
+            let glance = reader.back(&mut walk, self.want - self.places.len())?;
+            self.looked += glance.looked;
+            if glance.looked == 0 {
                 return Ok(());
             }
             if let Some(since) = self.filter.since
-                && is_settled(&stretch, since)
+                && is_settled(&glance, since)
                 && !reader.probe(&mut walk, since, PROBES)?
             {
                 return Ok(());
             }
-            self.places.extend(stretch.places);
+            self.places.extend(glance.places);
             // A search that one piece ends is over before anybody could look at a bar.
-            if self.places.len() < self.want && stretch.looked >= SETTLED {
+            if self.places.len() < self.want && glance.looked >= SETTLED {
                 bar.get_or_insert_with(|| Bar::new(Unit::Events, total, "searching")).show(self.looked, total);
             }
         }
@@ -139,8 +139,8 @@ impl Search {
 }
 
 /// Whether this piece is long and old enough to believe that what was recorded before it is older than `since`.
-fn is_settled(stretch: &Stretch, since: Timestamp) -> bool {
-    stretch.looked >= SETTLED && stretch.latest.is_some_and(|latest| latest.saturating_add(STEP_ALLOWED).is_ok_and(|bound| bound < since))
+fn is_settled(glance: &Glance, since: Timestamp) -> bool {
+    glance.looked >= SETTLED && glance.latest.is_some_and(|latest| latest.saturating_add(STEP_ALLOWED).is_ok_and(|bound| bound < since))
 }
 
 /// How often `--follow` looks for more.

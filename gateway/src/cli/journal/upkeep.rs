@@ -184,11 +184,16 @@ pub(super) fn conclude(outcome: anyhow::Result<Ended>, done: Round, json: bool) 
 }
 
 fn archived(round: &Round) -> String {
+    let (segments, events) = (counted(round.segments, "segment"), counted(round.documents, "event"));
     match round.segments {
         0 => "nothing was archived".to_owned(),
-        1 => format!("1 segment with {} events, {}, was archived", round.documents, size(round.bytes)),
-        many => format!("{many} segments with {} events, {}, were archived", round.documents, size(round.bytes)),
+        1 => format!("{segments} with {events}, {}, was archived", size(round.bytes)),
+        _ => format!("{segments} with {events}, {}, were archived", size(round.bytes)),
     }
+}
+
+fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn given_back(compacted: &Compacted) -> String {

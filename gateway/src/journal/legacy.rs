@@ -1,0 +1,114 @@
+//! What a new journal owes the one it succeeds: its notes, and whatever was still to be delivered.
+//!
+//! The notes (states, counters, answered commands) are copied in the opening, before anybody reads them. Undelivered
+//! alarms and receipts follow while the gate works ([`crate::gate`]); how far that is stands in a note of its own, which
+//! goes into the transactions that carry them, so that a kill neither loses nor doubles one.
+//!
+//! What must hold: adopting is one transaction, and doing it again changes nothing; a journal that is set aside while it
+//! still owes something hands the debt on with its other notes.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
+use serde::{Deserialize, Serialize};
+
+use super::aside::Unclaimed;
+use super::entry::Note;
+use super::salvage::{Plan, Salvage};
+
+/// The kind of the notes that say what is owed; the key is the name of the directory.
+pub const LEGACY_NOTE: &str = "legacy";
+/// What the notes of seals are read by: the form they have. Where it alone could not be read the first form is named,
+/// which at worst makes the states be built again.
+const FORM: (&str, &str, &str) = ("projection", "seals", "1");
+
+/// What is owed to one journal that was set aside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Legacy {
+    /// Name of its directory in the state directory.
+    pub name: String,
+    /// Why it was set aside, in one sentence.
+    pub reason: String,
+    /// Notes copied from it.
+    pub notes: u64,
+    /// Whether those were all.
+    pub notes_whole: bool,
+    /// Whether its `JOURNAL_SET_ASIDE` is recorded.
+    #[serde(default)]
+    pub announced: bool,
+    /// How far carrying over is; none before it began.
+    #[serde(default)]
+    pub plan: Option<Plan>,
+}
+
+impl Legacy {
+    /// The note that keeps this.
+    ///
+    /// # Panics
+    /// Never: numbers and texts can be written as JSON.
+    #[must_use]
+    pub fn note(&self) -> Note {
+        Note::keep(LEGACY_NOTE, self.name.clone(), serde_json::to_vec(self).expect("numbers and texts can be written as JSON"))
+    }
+
+    /// The note that says nothing is owed any more.
+    #[must_use]
+    pub fn settled(&self) -> Note {
+        Note::forget(LEGACY_NOTE, self.name.clone())
+    }
+}
+
+/// Copies the notes of what was set aside into the new journal and keeps what is owed to it, together.
+pub(super) fn adopt(connection: &mut Connection, unclaimed: &Unclaimed) -> Result<(), rusqlite::Error> {
+    let name = unclaimed.to.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let known: Option<i64> = transaction
+        .query_row("SELECT 1 FROM note WHERE kind = ?1 AND key = ?2", params![LEGACY_NOTE, name], |row| row.get(0))
+        .optional()?;
+    if known.is_some() {
+        return Ok(());
+    }
+    let mut legacy = Legacy { name, reason: unclaimed.reason.clone(), notes: 0, notes_whole: true, announced: false, plan: None };
+    // What this journal knows already is newer than what the old one knew.
+    let insert = "INSERT INTO note (kind, key, value) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+    if holds_database(&unclaimed.to) {
+        let copied = Salvage::open(&unclaimed.to).and_then(|old| {
+            old.notes(|kind, key, value| {
+                legacy.notes += transaction.prepare_cached(insert)?.execute(params![kind, key, value])? as u64;
+                Ok(())
+            })
+        });
+        match copied {
+            Ok(whole) => legacy.notes_whole = whole,
+            Err(NotSaved::Old(_)) => legacy.notes_whole = false,
+            Err(NotSaved::New(error)) => return Err(error),
+        }
+        if legacy.notes > 0 && !legacy.notes_whole {
+            transaction.execute(insert, params![FORM.0, FORM.1, FORM.2.as_bytes()])?;
+        }
+    } else {
+        legacy.notes_whole = false;
+    }
+    transaction.execute(insert, params![LEGACY_NOTE, legacy.name, legacy.note().value])?;
+    transaction.commit()
+}
+
+fn holds_database(dir: &Path) -> bool {
+    dir.join(super::schema::FILE).is_file()
+}
+
+/// On which side copying failed.
+#[derive(Debug)]
+pub(super) enum NotSaved {
+    /// The old journal cannot be read.
+    Old(String),
+    /// The new one cannot be written.
+    New(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for NotSaved {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::New(error)
+    }
+}
