@@ -247,6 +247,7 @@ impl Writer {
         }
         match outcome {
             Ok(recorded) => {
+                self.unwritten.clear();
                 self.on_success();
                 group.answer(recorded);
                 None
@@ -306,8 +307,8 @@ impl Writer {
         self.show();
     }
 
+    /// Something could be written. What waits for the next commit still waits: this may not have been one.
     fn on_success(&mut self) {
-        self.unwritten.clear();
         self.failures = 0;
         if self.refusing.take().is_some() {
             tracing::info!("the journal can be written again");

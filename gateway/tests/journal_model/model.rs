@@ -1,6 +1,7 @@
 //! What must be true of a journal, in lists: no file, no thread, no cleverness.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use segel::event::gap::{Dropped, Gap};
 use segel::event::{Class, Digest, Draft, JournalId, Seq, Source, document};
@@ -19,7 +20,7 @@ pub enum Fate {
 
 #[derive(Debug, Clone)]
 pub struct Written {
-    pub doc: Vec<u8>,
+    pub doc: Rc<[u8]>,
     pub digest: Digest,
     pub fate: Fate,
 }
@@ -77,7 +78,7 @@ impl Chain {
 
     pub fn push(&mut self, doc: Vec<u8>) -> &Written {
         let digest = Digest::of(&doc);
-        self.events.push(Written { doc, digest, fate: Fate::Held });
+        self.events.push(Written { doc: doc.into(), digest, fate: Fate::Held });
         self.events.last().expect("it was just pushed")
     }
 }

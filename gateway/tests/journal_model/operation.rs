@@ -103,10 +103,28 @@ pub fn any_operation() -> impl Strategy<Value = Operation> {
         3 => note().prop_map(Operation::Keep),
         6 => (0..OUTLETS, class(), any::<u8>()).prop_map(|(outlet, class, part)| Operation::Advance { outlet, class, part }),
         3 => (class(), any::<u8>(), any::<bool>()).prop_map(|(class, part, hurried)| Operation::PutAway { class, part, hurried }),
-        1 => prop_oneof![2 => Just(Room::Plenty), 1 => Just(Room::Scarce)].prop_map(Operation::Tell),
+        3 => prop_oneof![2 => Just(Room::Plenty), 1 => Just(Room::Scarce)].prop_map(Operation::Tell),
         3 => (growth, vec(event(), 1..8), any::<bool>()).prop_map(|(growth, events, retried)| Operation::Fail { growth, events, retried }),
         1 => Just(Operation::Inspect),
         1 => Just(Operation::Reopen),
         1 => Just(Operation::Crash),
+    ]
+}
+
+/// Sequences in which the journal once did what it must not; played first ever after.
+pub fn once_found() -> Vec<Vec<Operation>> {
+    let event = |class| Event { class, size: 0 };
+    let telemetry = Operation::Append { event: event(Class::Telemetry), notes: Vec::new(), at_once: false };
+    let receipt = Operation::Append { event: event(Class::Receipt), notes: Vec::new(), at_once: false };
+    vec![
+        // A class archived to its last event began at number 1 again after the next start.
+        vec![telemetry, Operation::PutAway { class: Class::Telemetry, part: 0, hurried: true }],
+        // Notes of a failed commit were forgotten when the journal found out by itself that it can be written again.
+        vec![
+            Operation::Keep((0, Some(1))),
+            Operation::Fail { growth: Growth::None, events: vec![event(Class::Receipt)], retried: false },
+            Operation::Tell(Room::Scarce),
+            receipt,
+        ],
     ]
 }
