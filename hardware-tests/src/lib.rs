@@ -4,8 +4,8 @@
 //! Nothing inside the gate is replaced. What a test needs from outside (mosquitto, a Python client) is looked for by
 //! [`peers`], which says so when it is missing.
 
-pub mod disk;
 pub mod cutfs;
+pub mod disk;
 pub mod ledger;
 pub mod length;
 pub mod mosquitto;
