@@ -114,7 +114,9 @@ async fn a_slow_export_holds_neither_memory_nor_the_log() {
     let mut taken = vec![0; 2 * 1024 * 1024];
     for n in 0..6 {
         // It now waits for somebody to read on, in the middle of the journal, while the gate records.
-        out.read_exact(&mut taken).unwrap();
+        if let Err(fault) = out.read_exact(&mut taken) {
+            panic!("{fault}: {:?}", running.end());
+        }
         record_big(&journal, n * 1_000).await;
         assert!(length() < LOG_LIMIT, "the log has {} bytes beside a slow export", length());
     }

@@ -145,7 +145,14 @@ impl Archivist {
         let reader = self.journal.reader()?;
         let away = Away::of(&reader, task.class)?;
         let confirmed = match self.counting {
-            Counting::Uplink => reader.cursor(&UPLINK, task.class)?.min(task.until),
+            Counting::Uplink => {
+                let cursor = reader.cursor(&UPLINK, task.class)?;
+                if task.class == Class::Telemetry && cursor < reader.last_gap()? {
+                    // First customs must know what was dropped: see `last_gap`.
+                    return Ok(None);
+                }
+                cursor.min(task.until)
+            }
             Counting::Nobody => task.until,
         };
         let Some(extent) = self.extent(&reader, task, away.last, confirmed, errand)? else { return Ok(None) };

@@ -424,6 +424,27 @@ async fn telemetry_dropped_between_two_segments_is_accounted_for_by_its_gap() {
     bench.assert_one_chain();
 }
 
+#[tokio::test]
+async fn no_telemetry_is_archived_before_customs_knows_what_was_dropped() {
+    let bench = Bench::with(JournalConfig { telemetry_quota_bytes: 40_000, ..JournalConfig::default() });
+    bench.record(Class::Telemetry, 400, 2 * MONTH, ClockQuality::Ntp).await;
+    let reader = bench.reader();
+    let (front, gap) = (reader.front(Class::Telemetry).unwrap().last, reader.last_gap().unwrap());
+    assert!(gap > front, "something was dropped, and the statement about it is held");
+    let archivist = bench.archivist_with(Clock::new(Duration::from_secs(DAY), None), Counting::Uplink);
+    let errand = Errand::gentle(CancellationToken::new());
+    for (cursor, sealed) in [(gap.before(), false), (gap, true)] {
+        bench.journal.advance(&UPLINK, Class::Telemetry, cursor);
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+        while reader.cursor(&UPLINK, Class::Telemetry).unwrap() < cursor {
+            assert!(tokio::time::Instant::now() < deadline);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        archivist.round(Older::All, &errand).await.unwrap();
+        assert_eq!(!reader.segments(Class::Telemetry).unwrap().is_empty(), sealed, "cursor at {cursor} of {gap}");
+    }
+}
+
 /// Three alarm segments of ten, on a shelf whose files a test may harm.
 async fn shelf() -> Bench {
     let bench = Bench::new();

@@ -232,6 +232,15 @@ impl JournalReader {
         Ok(store::load(&self.connection)?[class as usize].as_front())
     }
 
+    /// Number of the newest `GAP`; [`Seq::NONE`] when none was ever recorded. Until it is delivered nothing of its class
+    /// may be archived: the next drop would take it along, and what it accounts for would be a hole nobody explains.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn last_gap(&self) -> Result<Seq, JournalError> {
+        Ok(store::last_gap(&self.connection)?)
+    }
+
     /// The sealed segments of a class, in order; also those whose rows are still here.
     ///
     /// # Errors

@@ -20,6 +20,8 @@ pub(super) const FILE: &str = "journal.reserve";
 const AGAIN: Duration = Duration::from_secs(5);
 /// Beside twice its size so much must be free, so that a log still fits.
 const BESIDE: u64 = 512 * 1024;
+/// Where the reserve never fitted, this much free space counts as room that has returned.
+const ROOM_AGAIN: u64 = 4 * BESIDE;
 /// A file system is asked for its room at most this often while it is full.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -30,6 +32,8 @@ pub(super) struct Keep {
     dir: PathBuf,
     bytes: u64,
     standing: Reserve,
+    /// Whether there was ever room for it.
+    fits: bool,
     /// When it was last let go or tried to be made again.
     tried: Option<Instant>,
     /// When the file system was last asked.
@@ -39,7 +43,7 @@ pub(super) struct Keep {
 impl Keep {
     /// The reserve in `dir`; made if there is room for it and it is wanted.
     pub(super) fn new(dir: &Path, bytes: u64) -> Self {
-        let mut keep = Self { path: dir.join(FILE), dir: dir.to_owned(), bytes, standing: Reserve::Absent, tried: None, measured: None };
+        let mut keep = Self { path: dir.join(FILE), dir: dir.to_owned(), bytes, standing: Reserve::Absent, fits: true, tried: None, measured: None };
         if bytes == 0 {
             // A reserve of an earlier configuration only takes room.
             let _ = std::fs::remove_file(&keep.path);
@@ -51,6 +55,7 @@ impl Keep {
                 "there is no room for the journal's reserve; free space on its file system"
             );
             keep.standing = Reserve::Spent { left };
+            keep.fits = false;
         }
         keep
     }
@@ -70,7 +75,8 @@ impl Keep {
         held
     }
 
-    /// Looks whether room has returned, not too often; whether it has, and the reserve is there again.
+    /// Looks whether room has returned, not too often; whether it has, and the reserve is there again. On a disk that never
+    /// had room for the reserve, some room is enough: telemetry must not be refused for ever.
     pub(super) fn look(&mut self) -> bool {
         if !is_due(&mut self.tried, AGAIN) {
             return false;
@@ -79,7 +85,13 @@ impl Keep {
             self.standing = if self.free() > BESIDE { Reserve::Absent } else { Reserve::Spent { left: self.free() } };
             return self.standing == Reserve::Absent;
         }
-        self.make()
+        if self.make() {
+            self.fits = true;
+            return true;
+        }
+        let left = self.free();
+        self.standing = Reserve::Spent { left };
+        !self.fits && left > ROOM_AGAIN
     }
 
     /// Whether so little is free that a log cannot grow.
@@ -178,9 +190,10 @@ mod tests {
     async fn no_reserve_is_made_where_it_would_fill_the_disk() {
         let dir = tempfile::tempdir().unwrap();
         let free = statvfs(dir.path()).unwrap();
-        let keep = Keep::new(dir.path(), free.f_bavail * free.f_frsize);
+        let mut keep = Keep::new(dir.path(), free.f_bavail * free.f_frsize);
         assert!(matches!(keep.standing(), Reserve::Spent { .. }));
         assert!(!dir.path().join(FILE).exists());
+        assert!(keep.look(), "telemetry is taken all the same: this disk has room, only never so much");
     }
 
     #[tokio::test]

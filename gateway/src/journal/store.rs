@@ -282,7 +282,8 @@ impl Store {
 
     fn to_trim_of(&self, class: Class) -> u64 {
         let head = &self.chains[class as usize];
-        head.away.0 - head.front.0
+        // The last row of a class stays: numbers and chain go on from it.
+        head.away.min(head.seq.before()).0.saturating_sub(head.front.0)
     }
 
     /// Rows that are put away and still here.
@@ -343,7 +344,8 @@ impl Store {
             if let Some(gap) = &gap {
                 let draft = Draft::new(Class::Telemetry, EventType::Gap, Subject::gateway(), stamp, Assurance::Own, gap)
                     .expect("a gap is a small object of numbers and digits");
-                insert(&transaction, chains, &self.source, self.journal, &draft)?;
+                let recorded = insert(&transaction, chains, &self.source, self.journal, &draft)?;
+                write_last_gap(&transaction, recorded.seq)?;
             }
         }
         transaction.commit()?;
@@ -449,6 +451,23 @@ pub(super) fn load_refused(connection: &Connection) -> Result<[u64; Class::ALL.l
         refused[*class as usize] = count.map_or(0, unsigned);
     }
     Ok(refused)
+}
+
+/// Key of `meta`: number of the newest `GAP`.
+const LAST_GAP: &str = "last_gap";
+
+fn write_last_gap(transaction: &Transaction<'_>, seq: Seq) -> Result<(), rusqlite::Error> {
+    transaction
+        .prepare_cached("INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value")?
+        .execute(params![LAST_GAP, seq.to_string()])?;
+    Ok(())
+}
+
+/// Number of the newest `GAP`, which is telemetry; none before the first.
+pub(super) fn last_gap(connection: &Connection) -> Result<Seq, rusqlite::Error> {
+    let found: Option<String> =
+        connection.prepare_cached("SELECT value FROM meta WHERE key = ?1")?.query_row([LAST_GAP], |row| row.get(0)).optional()?;
+    Ok(Seq(found.and_then(|number| number.parse().ok()).unwrap_or(0)))
 }
 
 fn write_refused(transaction: &Transaction<'_>, count: u64) -> Result<(), rusqlite::Error> {

@@ -9,9 +9,9 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use segel::event::{Class, Digest};
+use segel::event::Class;
 
-use crate::journal_support::{PATIENCE, open};
+use crate::journal_support::{PATIENCE, draft, open};
 
 /// The command with these words, on the journal in `dir`.
 pub fn command(dir: &Path, words: &[&str]) -> Command {
@@ -161,22 +161,12 @@ pub fn wait_for(mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// A journal of a stopped gate with `count` telemetry rows of `bytes` each, put there by hand: quick to make, long to read.
-pub async fn bulky(dir: &Path, count: u32, bytes: u32) {
+/// A journal of a stopped gate with `count` telemetry events of a little more than `bytes` each: long to read.
+pub async fn bulky(dir: &Path, count: u64, bytes: usize) {
     let (journal, _) = open(dir);
+    for from in (0..count).step_by(200) {
+        let entries = (from..count.min(from + 200)).map(|n| draft(Class::Telemetry, n, bytes).into()).collect();
+        journal.append_all(entries).await.unwrap();
+    }
     journal.close().await.unwrap();
-    let hand = rusqlite::Connection::open(dir.join("journal.db")).unwrap();
-    hand.execute_batch("PRAGMA synchronous = OFF;").unwrap();
-    let rows = hand
-        .execute(
-            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
-             INSERT INTO event SELECT ?3, i, randomblob(16), zeroblob(16), 1795000000000 + i, i, 'DEVICE_STATUS', 'gateway', NULL,
-             CAST(printf('%0*d', ?2, i) AS BLOB), zeroblob(32), i * ?2 FROM n",
-            rusqlite::params![count, bytes, Class::Telemetry as i64],
-        )
-        .unwrap();
-    assert_eq!(rows, count as usize);
-    // The last document is looked at when the journal is opened.
-    let last: Vec<u8> = hand.query_row("SELECT doc FROM event WHERE seq = ?1", [count], |row| row.get(0)).unwrap();
-    hand.execute("UPDATE event SET digest = ?1 WHERE seq = ?2", (Digest::of(&last).0, count)).unwrap();
 }
