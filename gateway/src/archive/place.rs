@@ -91,7 +91,8 @@ impl Place {
 fn make(dir: &Path) -> Result<(), ArchiveError> {
     match fs::create_dir(dir) {
         Ok(()) => dir.parent().map_or(Ok(()), sync),
-        Err(fault) if fault.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
+        // Whoever made it may have died before it was durable.
+        Err(fault) if fault.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => dir.parent().map_or(Ok(()), sync),
         Err(fault) if fault.kind() == io::ErrorKind::AlreadyExists => Err(ArchiveError::NotADirectory { path: dir.to_owned() }),
         // A disk pulled between the check and now.
         Err(fault) => Err(ArchiveError::of(dir, fault)),

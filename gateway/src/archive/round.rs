@@ -105,19 +105,31 @@ impl Archivist {
         let place = self.place.clone();
         blocking(move || place.check()).await?;
         let heads = *self.journal.heads().borrow();
+        let mut first_fault = None;
         for class in Class::ALL {
             // The newest event of a class stays: the journal's own numbering rests on it.
             let task = Task { class: *class, until: heads.of(*class).before(), older, age: age(older, now), now };
-            while let Some(put) = self.segment(task, errand).await? {
-                round.add(&put);
-                errand.say(Line::Segment(put)).await;
+            loop {
+                match self.segment(task, errand).await {
+                    Ok(Some(put)) => {
+                        round.add(&put);
+                        errand.say(Line::Segment(put)).await;
+                    }
+                    Ok(None) => break,
+                    // One class whose next event is damaged keeps the others from nothing.
+                    Err(fault @ ArchiveError::Damaged { .. }) => {
+                        first_fault.get_or_insert(fault);
+                        break;
+                    }
+                    Err(fault) => return Err(fault),
+                }
             }
             if errand.is_over() {
                 round.stopped = true;
                 break;
             }
         }
-        Ok(round)
+        first_fault.map_or(Ok(round), Err)
     }
 
     /// The next segment of a class, if one is due and nobody stopped it.

@@ -245,12 +245,19 @@ impl<'a> Sealing<'a> {
             }
         }
         for path in aside {
-            let to = with(&path, LEFTOVER);
+            let to = free_name(&path);
             tracing::warn!(from = %path.display(), to = %to.display(), "a file of an interrupted archive run is kept aside; the segment is written anew");
             fs::rename(&path, &to).map_err(|fault| ArchiveError::of(&path, fault))?;
         }
         Ok(())
     }
+}
+
+/// A name for a leftover that nothing has yet: nothing finished is ever written over.
+fn free_name(path: &Path) -> PathBuf {
+    let numbered = (2..).map(|number: u32| with(&with(path, &number.to_string()), LEFTOVER));
+    let mut names = std::iter::once(with(path, LEFTOVER)).chain(numbered);
+    names.find(|name| !name.exists()).expect("there are four thousand million names")
 }
 
 /// Whether this file has the bytes the manifest states.

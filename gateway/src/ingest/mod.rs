@@ -55,6 +55,8 @@ use crate::{
 
 /// Reports whose events are on their way to disk at once; beyond it the radios wait. A group commit takes 64.
 pub(crate) const IN_FLIGHT_MAX: usize = 256;
+/// When nothing has moved for so long reports are taken into the shelter; shorter waits are a busy disk.
+pub(crate) const STALLED: Duration = Duration::from_secs(2);
 /// Most events recorded together: far below what the journal takes in one transaction.
 const UNIT_MAX: usize = 64;
 /// How often silence and the clock are looked at; also the longest a moved counter waits to be kept.
@@ -106,6 +108,8 @@ pub struct Ingest {
     journal: Journal,
     recording: Recording,
     shelter: Shelter,
+    /// Since when as much is on its way to disk as may be.
+    full_since: Option<Instant>,
     refused: BTreeMap<ReaderId, u64>,
     standing: watch::Sender<IngestStanding>,
 }
@@ -140,6 +144,7 @@ impl Ingest {
             recording: Recording::new(journal.clone()),
             journal,
             shelter: Shelter::default(),
+            full_since: None,
             refused: BTreeMap::new(),
             standing,
         };
@@ -153,11 +158,19 @@ impl Ingest {
     pub async fn run(mut self) -> Result<(), JournalError> {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut radios = Radios::There;
         loop {
+            let full = self.recording.len() >= IN_FLIGHT_MAX;
+            self.full_since = self.full_since.filter(|_| full).or_else(|| full.then(Instant::now));
+            let stalled = self.full_since.is_some_and(|since| since.elapsed() >= STALLED);
+            let from = if full { Source::Radios } else { Source::Shelter };
             tokio::select! {
-                report = next(&mut self.shelter, &mut self.reports), if self.recording.len() < IN_FLIGHT_MAX => match report {
-                    Some(report) => self.on_report(&report).await,
-                    None => break,
+                report = next(&mut self.shelter, &mut self.reports, from), if !full || (stalled && radios == Radios::There) => match report {
+                    Some(report) if !full => self.on_report(&report).await,
+                    // A commit that neither ends nor fails: what is heard meanwhile waits here and not in the radios' buffers.
+                    Some(report) => self.shelter.take(report),
+                    None if !full => break,
+                    None => radios = Radios::Gone,
                 },
                 Some(ended) = self.recording.ended() => self.on_ended(ended).await?,
                 _ = tick.tick() => self.on_tick().await,
@@ -183,7 +196,7 @@ impl Ingest {
         let stamp = self.clock.stamp(now);
         let mut findings = self.steps_found();
         // Who was silent is judged when everything that was heard has been.
-        if self.shelter.len() == 0 {
+        if self.shelter.len() == 0 && self.full_since.is_none() {
             findings.extend(self.judge.on_tick(now));
         }
         self.record(findings, &stamp, None).await;
@@ -315,9 +328,16 @@ enum Radios {
     Gone,
 }
 
-/// The next report in the order heard; none when every radio has gone. Safe to cancel.
-async fn next(shelter: &mut Shelter, reports: &mut mpsc::Receiver<Report>) -> Option<Report> {
-    match shelter.next() {
+/// Where the next report is looked for first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Shelter,
+    Radios,
+}
+
+/// The next report in the order heard, or the next a radio has; none when every radio has gone. Safe to cancel.
+async fn next(shelter: &mut Shelter, reports: &mut mpsc::Receiver<Report>, from: Source) -> Option<Report> {
+    match (from == Source::Shelter).then(|| shelter.next()).flatten() {
         Some(report) => Some(report),
         None => reports.recv().await,
     }

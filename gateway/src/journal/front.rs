@@ -136,7 +136,7 @@ pub(super) enum Fate {
 /// Deletes the rows up to `leaving`, moves the front and the cursors over them; returns how many of them the outlet
 /// furthest behind had not confirmed. Within the caller's transaction.
 pub(super) fn leave(connection: &Connection, class: Class, head: &mut Head, leaving: Leaving, fate: Fate) -> Result<u64, rusqlite::Error> {
-    let (count, bytes) = (leaving.last.0 - head.front.0, leaving.octets - head.front_octets);
+    let (count, bytes) = (leaving.last.0.saturating_sub(head.front.0), leaving.octets.saturating_sub(head.front_octets));
     connection
         .prepare_cached("DELETE FROM event WHERE class = ?1 AND seq <= ?2")?
         .execute(params![class as i64, signed(leaving.last.0)])?;
@@ -207,7 +207,7 @@ pub(super) fn put_away(connection: &Connection, head: &mut Head, segment: &Segme
     let (octets, digest) = connection
         .prepare_cached("SELECT octets, digest FROM event WHERE class = ?1 AND seq = ?2")?
         .query_row(params![segment.class as i64, signed(segment.last.0)], |row| Ok((unsigned(row.get(0)?), Digest(row.get(1)?))))?;
-    if digest != segment.digest || octets - head.away_octets != segment.bytes {
+    if digest != segment.digest || octets.checked_sub(head.away_octets) != Some(segment.bytes) {
         return Err(misfit(Misfit::Differs { last: segment.last }));
     }
     connection

@@ -43,13 +43,13 @@ pub(super) fn drop_oldest(
         while let Some(row) = rows.next()? {
             let octets = unsigned(row.get(1)?);
             last = Some(Leaving { last: seq(row.get(0)?), octets, digest: Digest(row.get(2)?) });
-            if head.octets - octets <= target {
+            if head.octets.saturating_sub(octets) <= target {
                 break;
             }
         }
     }
     let Some(leaving) = last else { return Ok(None) };
-    let bytes = leaving.octets - head.front_octets;
+    let bytes = leaving.octets.saturating_sub(head.front_octets);
     let undelivered = front::leave(transaction, Class::Telemetry, head, leaving, Fate::Dropped)?;
     Ok(Some(Gap {
         first,

@@ -43,7 +43,8 @@ pub(super) struct Keep {
 impl Keep {
     /// The reserve in `dir`; made if there is room for it and it is wanted.
     pub(super) fn new(dir: &Path, bytes: u64) -> Self {
-        let mut keep = Self { path: dir.join(FILE), dir: dir.to_owned(), bytes, standing: Reserve::Absent, fits: true, tried: None, measured: None };
+        let mut keep =
+            Self { path: dir.join(FILE), dir: dir.to_owned(), bytes, standing: Reserve::Absent, fits: true, tried: None, measured: None };
         if bytes == 0 {
             // A reserve of an earlier configuration only takes room.
             let _ = std::fs::remove_file(&keep.path);

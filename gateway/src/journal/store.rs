@@ -337,7 +337,7 @@ impl Store {
             recorded.push(answers);
         }
         write_cursors(&transaction, chains, &along.cursors)?;
-        write_refused(&transaction, along.refused)?;
+        write_refused(&transaction, self.refused[Class::Telemetry as usize] + along.refused)?;
         let mut gap = None;
         if let Some(stamp) = stamp {
             gap = quota::drop_oldest(&transaction, chains, before, self.quota)?;
@@ -470,11 +470,13 @@ pub(super) fn last_gap(connection: &Connection) -> Result<Seq, rusqlite::Error> 
     Ok(Seq(found.and_then(|number| number.parse().ok()).unwrap_or(0)))
 }
 
+/// The whole count and not what came to it: a failed commit that is on disk all the same is not counted twice.
 fn write_refused(transaction: &Transaction<'_>, count: u64) -> Result<(), rusqlite::Error> {
     if count > 0 {
         transaction
             .prepare_cached(
-                "INSERT INTO refused (class, count) VALUES (?1, ?2) ON CONFLICT (class) DO UPDATE SET count = count + excluded.count",
+                "INSERT INTO refused (class, count) VALUES (?1, ?2)
+                 ON CONFLICT (class) DO UPDATE SET count = excluded.count WHERE excluded.count > count",
             )?
             .execute(params![Class::Telemetry as i64, signed(count)])?;
     }
