@@ -47,11 +47,7 @@ impl From<JournalError> for Refusal {
 impl From<rusqlite::Error> for Refusal {
     fn from(error: rusqlite::Error) -> Self {
         use rusqlite::ErrorCode as Code;
-        use rusqlite::ffi;
-        let unreadable = matches!(
-            error.sqlite_error().map(|e| e.extended_code),
-            Some(ffi::SQLITE_IOERR_READ | ffi::SQLITE_IOERR_SHORT_READ | ffi::SQLITE_IOERR_CORRUPTFS)
-        );
+        let unreadable = super::error::is_lost_to_the_disk(&error);
         // `Unknown` is SQLITE_ERROR: a table or column that must be there is not.
         let damaged = match error.sqlite_error_code() {
             Some(code) => matches!(
