@@ -62,7 +62,7 @@ pub use walk::{Extent, Filter, Glance, Moment, Passed, Place, Reached, Walk};
 
 use self::lock::Lock;
 use self::mark::Keeper;
-use self::opening::Refusal;
+use self::opening::{Refusal, opened};
 use self::pending::Pending;
 use self::store::Store;
 use self::writer::{Answer, Message, Shown, Writer};
@@ -383,10 +383,10 @@ fn open_store(dir: &Path, source: &Source, quota: u64) -> Result<(Store, Opening
     } else if aside::is_orphaned(dir) {
         "its log was there without the database".to_owned()
     } else {
-        match Store::open(dir, source, quota) {
+        match opened(|| Store::open(dir, source, quota)) {
             Ok((store, fresh, steps)) => return adopt(dir, store, fresh, steps),
             Err(Refusal::Unusable(error)) => return Err(error),
-            Err(Refusal::Damaged(reason)) => reason,
+            Err(Refusal::Damaged(reason) | Refusal::Unread(reason)) => reason,
         }
     };
     let aside::Unclaimed { to, reason } = aside::set_aside(dir, jiff::Timestamp::now(), &damage)?;
@@ -394,7 +394,7 @@ fn open_store(dir: &Path, source: &Source, quota: u64) -> Result<(Store, Opening
     match Store::open(dir, source, quota) {
         Ok((store, fresh, steps)) => adopt(dir, store, fresh, steps),
         Err(Refusal::Unusable(error)) => Err(error),
-        Err(Refusal::Damaged(reason)) => {
+        Err(Refusal::Damaged(reason) | Refusal::Unread(reason)) => {
             let source = Arc::new(std::io::Error::other(format!("a new journal is damaged at once: {reason}")));
             Err(JournalError::Place { path: dir.to_owned(), source })
         }
