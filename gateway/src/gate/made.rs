@@ -167,10 +167,10 @@ mod tests {
 
         let stopped = CancellationToken::new();
         stopped.cancel();
-        let fault = super::super::run(config.clone(), stopped.clone()).await.unwrap_err();
+        let fault = Box::pin(super::super::run(config.clone(), stopped.clone())).await.unwrap_err();
         assert!(matches!(&fault, GateError::Journal(fault) if fault.is_damage()), "{fault:?}");
         assert!(state.join("journal.condemned").exists(), "the next start must know");
-        super::super::run(config, stopped).await.unwrap();
+        Box::pin(super::super::run(config, stopped)).await.unwrap();
         let (journal, opening) = Journal::open(&state, JournalConfig::default(), source).unwrap();
         assert_eq!(opening.beginning, Beginning::Resumed, "the new journal goes on");
         let set_aside = journal.reader().unwrap().notes(crate::journal::LEGACY_NOTE).unwrap();
