@@ -107,6 +107,11 @@ fn damages() -> Vec<Damage> {
             bytes[4096..].fill(0xA5);
             fs::write(path, bytes).unwrap();
         }),
+        ("the bytes up to its last event are others", |path| {
+            let connection = rusqlite::Connection::open(path).unwrap();
+            let flip = "UPDATE event SET octets = octets + (1 << 40) WHERE rowid = (SELECT max(rowid) FROM event)";
+            assert_eq!(connection.execute(flip, []).unwrap(), 1);
+        }),
         ("a table is gone", |path| {
             rusqlite::Connection::open(path).unwrap().execute_batch("DROP TABLE event").unwrap();
         }),

@@ -14,43 +14,39 @@
 
 mod carry;
 pub(crate) mod keeper;
+mod made;
 mod monitors;
 mod proof;
 mod radios;
 mod upstream;
 
 use std::{
-    sync::{Arc, Mutex, OnceLock},
+    sync::Arc,
     time::Duration,
 };
 
 use sd_notify::NotifyState;
-use segel_drivers::{Heard, Report};
+use segel_drivers::Heard;
 use segel_mqtt_bridge::uplink::LinkStanding;
 use serde::Serialize;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::watch,
     task::{JoinHandle, JoinSet},
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
-use self::keeper::Keeper;
+use self::made::Made;
 use crate::{
     api::{Api, ApiError},
-    clock::{self, Clock, Mark},
+    clock::{self, Clock},
     config::Config,
     event::{Assurance, Class, ClockQuality, Draft, EventType, Source, Subject, document::Head},
     forward::upstream::Arrived,
     health::{self, Health},
-    ingest::{CLOCK_NOTE, Ingest, Judge, Memory, Recalled},
-    journal::{Beginning, Entry, Filter, Flaw, Journal, JournalConfig, JournalError, JournalReader, NOTES_MAX, Opening, Record},
-    space::{Limits, SpaceStanding, SpaceWatch},
-    status::Board,
+    journal::{Beginning, Entry, Filter, Flaw, Journal, JournalConfig, JournalError, JournalReader, Opening, Record},
 };
 
-/// How much longer than usual a start may take when states are rebuilt: ten minutes read some ten million events.
-const REBUILD_EXTENSION_US: u32 = 600_000_000;
 /// Reports between the radios and ingest; a portal reader sends a few hundred a second.
 pub(crate) const REPORTS_MAX: usize = 1_024;
 /// Events per class looked at for the newest time that was any good.
@@ -114,31 +110,19 @@ struct Stopped {
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GateError> {
     let source = Source::new(config.gate.site.as_str(), config.gate.id.as_str()).map_err(|e| GateError::Configuration(e.to_string()))?;
     let (journal, opening) = Journal::open(&config.gate.state_dir, journal_config(&config), source.clone())?;
-    let reader = journal.reader()?;
-    let clock = Clock::new(config.clock.holdover, newest_wall(&reader)?);
-    let mark = clock_mark(&reader)?;
-    drop(reader);
-    let memory = recall(&journal).await?;
-
-    let (reports, reported) = mpsc::channel::<Report>(REPORTS_MAX);
-    let judge = Judge::new(radios::thinning(&config), radios::known(&config), &memory, Heard::now());
-    let (ingest, ingest_view) = Ingest::new(reported, judge, clock.clone(), journal.clone(), mark);
-    let board = Board::new(source.clone(), clock.clone(), &journal, ingest_view)?;
-    let (space, space_view, noticing) = watch_space(&config, &journal, &clock)?;
-    let run_id = uuid::Uuid::new_v4().simple().to_string();
-
+    let made = match made::make(&config, &source, &journal).await {
+        Ok(made) => made,
+        Err(fault) => {
+            // What is recorded stays; why the gate did not start says more than how it ends.
+            drop(journal.close().await);
+            return Err(fault);
+        }
+    };
+    let Made { clock, reports, ingest, board, space, space_view, noticing, run_id, link, broker, housekeeping, keeper } = made;
+    let api = Api::bind(&config.gate.runtime_dir, Arc::clone(&board), housekeeping)?;
     let stop_radios = CancellationToken::new();
     let stop_rest = CancellationToken::new();
     let stop_health = CancellationToken::new();
-    let broker = Arc::new(OnceLock::new());
-    let link = upstream::uplink(&config, &source, &journal, &clock, &run_id)?;
-    let board =
-        board.with_space(space_view.clone()).with_uplink(link.as_ref().map(|link| link.standing.clone())).with_broker(Arc::clone(&broker));
-    let board = Arc::new(Mutex::new(board));
-    let housekeeping = keeper::housekeeping(&config, &source, &journal, &clock);
-    let retention = (!config.journal.retention.is_zero()).then_some(config.journal.retention);
-    let keeper = Keeper::new(housekeeping.archivist().clone(), clock.clone(), retention, config.journal.archive_every)?;
-    let api = Api::bind(&config.gate.runtime_dir, Arc::clone(&board), housekeeping)?;
 
     record_start(&journal, &clock, &config, &opening).await;
     let mut parts = JoinSet::new();
@@ -265,19 +249,6 @@ pub(crate) fn journal_config(config: &Config) -> JournalConfig {
     }
 }
 
-/// The watch on the journal's disk, what it shows, and the task that records what it finds.
-fn watch_space(
-    config: &Config,
-    journal: &Journal,
-    clock: &Clock,
-) -> Result<(SpaceWatch, watch::Receiver<SpaceStanding>, impl Future<Output = ()> + Send + 'static), GateError> {
-    let settings = &config.journal;
-    let limits =
-        Limits { warn_bytes: settings.space_warn_bytes, scarce_bytes: settings.space_scarce_bytes, warn_ahead: settings.space_warn_ahead };
-    let fault = |fault: std::io::Error| GateError::Configuration(format!("no thread to watch the disk can be had: {fault}"));
-    SpaceWatch::new(config.gate.state_dir.clone(), journal, clock.clone(), limits).map_err(fault)
-}
-
 /// The newest wall time on record that was any good: the clock may not be trusted below it.
 pub(crate) fn newest_wall(reader: &JournalReader) -> Result<Option<jiff::Timestamp>, JournalError> {
     let mut newest = None;
@@ -287,33 +258,6 @@ pub(crate) fn newest_wall(reader: &JournalReader) -> Result<Option<jiff::Timesta
         newest = newest.max(last.iter().filter(good).map(|record| record.wall).max());
     }
     Ok(newest)
-}
-
-/// Where an earlier run left the clocks; what cannot be read is as good as none.
-fn clock_mark(reader: &JournalReader) -> Result<Option<Mark>, JournalError> {
-    let note = reader.note(CLOCK_NOTE.0, CLOCK_NOTE.1)?;
-    Ok(note.and_then(|note| serde_json::from_slice(&note).ok()))
-}
-
-/// What earlier runs knew; rebuilt from the events where the notes of it are missing or of another form.
-async fn recall(journal: &Journal) -> Result<Memory, GateError> {
-    let reader = journal.reader()?;
-    // A rebuild reads the whole journal, once; the supervisor must not take that for a hang.
-    health::tell(&[NotifyState::ExtendTimeoutUsec(REBUILD_EXTENSION_US)]);
-    let recalled = tokio::task::spawn_blocking(move || Memory::recall(&reader)).await;
-    match recalled.expect("reading rows and JSON does not panic")? {
-        Recalled::Kept(memory) => Ok(memory),
-        Recalled::Rebuilt(memory, notes) => {
-            if !memory.seals.is_empty() {
-                tracing::info!(seals = memory.seals.len(), "last known states are rebuilt from the events");
-            }
-            // The note that says which form they have comes last.
-            for some in notes.chunks(NOTES_MAX) {
-                journal.keep(some.to_vec()).await?;
-            }
-            Ok(memory)
-        }
-    }
 }
 
 async fn record_start(journal: &Journal, clock: &Clock, config: &Config, opening: &Opening) {

@@ -71,6 +71,14 @@ pub(super) fn log(dir: &Path) -> mark::Log {
     if part(dir, "-wal").exists() { mark::Log::There } else { mark::Log::Missing }
 }
 
+/// Whether nothing is left in the log: it is empty, or gone.
+pub(super) fn is_log_empty(dir: &Path) -> bool {
+    match fs::metadata(part(dir, "-wal")) {
+        Ok(log) => log.len() == 0,
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
+}
+
 /// Marks the journal there as one to be set aside, durably. A mark that is there already keeps its reason.
 pub(super) fn condemn(dir: &Path, reason: Option<&str>) -> Result<(), JournalError> {
     if is_marked(dir) {
@@ -94,7 +102,11 @@ pub(super) fn set_aside(dir: &Path, now: Timestamp, reason: &str) -> Result<Uncl
         Some(to) => to,
         None => {
             let to = new_directory(dir, now)?;
-            write(dir, &reason, Some(&to))?;
+            if let Err(fault) = write(dir, &reason, Some(&to)) {
+                // Nothing is in it yet.
+                let _ = fs::remove_dir(&to);
+                return Err(fault);
+            }
             to
         }
     };
@@ -182,6 +194,8 @@ fn write(dir: &Path, reason: &str, to: Option<&Path>) -> Result<(), JournalError
     let written = fs::File::create(&new).and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
     match written {
         Ok(()) => fs::rename(&new, &path).map_err(place)?,
+        // Without the place a kill between two renames would leave database and log in two directories.
+        Err(source) if to.is_some() => return Err(place(source)),
         // On a full disk an empty file can often still be made, and that it is there is what counts.
         Err(_) => fs::OpenOptions::new().create(true).append(true).open(&path).and_then(|file| file.sync_all()).map_err(place)?,
     }
@@ -214,9 +228,13 @@ fn new_directory(dir: &Path, now: Timestamp) -> Result<PathBuf, JournalError> {
 pub(super) fn make(dir: &Path) -> Result<(), JournalError> {
     let missing: Vec<_> = dir.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
     fs::create_dir_all(dir).map_err(|source| JournalError::Place { path: dir.to_owned(), source: Arc::new(source) })?;
+    let parent = |path: &Path| path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
+    if missing.is_empty() {
+        // An earlier life may have made it and been killed before this. One that is old may lie in what is not ours to open.
+        drop(sync(&parent(dir)));
+    }
     for made in missing {
-        let parent = made.parent().filter(|parent| !parent.as_os_str().is_empty());
-        sync(parent.unwrap_or(Path::new(".")))?;
+        sync(&parent(made))?;
     }
     Ok(())
 }
@@ -225,4 +243,27 @@ pub(super) fn make(dir: &Path) -> Result<(), JournalError> {
 pub(super) fn sync(dir: &Path) -> Result<(), JournalError> {
     let place = |source| JournalError::Place { path: dir.to_owned(), source: Arc::new(source) };
     fs::File::open(dir).and_then(|directory| directory.sync_all()).map_err(place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_moved_before_it_is_written_down_where_to() {
+        let dir = tempfile::tempdir().unwrap();
+        for file in ["journal.db", "journal.db-wal"] {
+            fs::write(dir.path().join(file), "evidence").unwrap();
+        }
+        // In its place nothing can be written.
+        let barred = dir.path().join(format!("{MARK}.new"));
+        fs::create_dir(&barred).unwrap();
+        assert!(set_aside(dir.path(), Timestamp::UNIX_EPOCH, "it is damaged").is_err());
+        let names = || fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect::<Vec<_>>();
+        assert!(!names().iter().any(|name| name.starts_with(STEM)), "nothing is left lying about: {:?}", names());
+        assert_eq!(parts(dir.path()), ["journal.db", "journal.db-wal"]);
+        fs::remove_dir(barred).unwrap();
+        let Unclaimed { to, .. } = set_aside(dir.path(), Timestamp::UNIX_EPOCH, "it is damaged").unwrap();
+        assert_eq!(parts(&to), ["journal.db", "journal.db-wal"], "together");
+    }
 }

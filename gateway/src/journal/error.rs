@@ -158,6 +158,17 @@ impl JournalError {
         matches!(self, Self::Damaged(_) | Self::Lost { .. })
     }
 
+    /// Whether something in the journal cannot be read back: damage, or a place the disk does not give out any more. Read
+    /// again before anything is concluded from it.
+    #[must_use]
+    pub fn bars_reading(&self) -> bool {
+        match self {
+            Self::Storage(cause) => is_lost_to_the_disk(cause),
+            Self::Unreadable { source, .. } => is_lost_to_the_disk(source),
+            other => other.is_damage(),
+        }
+    }
+
     /// Whether trying again later can help.
     #[must_use]
     pub const fn may_pass(&self) -> bool {
@@ -175,7 +186,28 @@ impl From<rusqlite::Error> for JournalError {
             Some(Code::DatabaseBusy | Code::DatabaseLocked) => Self::Busy(error),
             Some(Code::SystemIoFailure | Code::ReadOnly | Code::CannotOpen | Code::PermissionDenied) => Self::Storage(error),
             Some(Code::DatabaseCorrupt | Code::NotADatabase) => Self::Damaged(error),
+            None if is_unreadable_row(&error) => Self::Damaged(error),
             _ => Self::Database(error),
         }
     }
+}
+
+/// The disk was asked for a page and did not give it.
+pub(super) fn is_lost_to_the_disk(error: &rusqlite::Error) -> bool {
+    use rusqlite::ffi;
+    let code = error.sqlite_error().map(|error| error.extended_code);
+    matches!(code, Some(ffi::SQLITE_IOERR_READ | ffi::SQLITE_IOERR_SHORT_READ | ffi::SQLITE_IOERR_CORRUPTFS))
+}
+
+/// A row is there and holds something else than was written, or one that must be there is not.
+const fn is_unreadable_row(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error;
+    matches!(
+        error,
+        Error::FromSqlConversionFailure(..)
+            | Error::IntegralValueOutOfRange(..)
+            | Error::Utf8Error(..)
+            | Error::InvalidColumnType(..)
+            | Error::QueryReturnedNoRows
+    )
 }

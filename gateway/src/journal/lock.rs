@@ -1,7 +1,7 @@
 //! One writer per journal: an advisory lock on a file beside it, with the holder's process number inside.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read as _, Seek as _, Write as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -35,9 +35,30 @@ impl Lock {
             }
             Err(TryLockError::Error(source)) => return Err(place(source)),
         }
-        file.set_len(0).map_err(place)?;
-        file.rewind().map_err(place)?;
-        writeln!(file, "{}", std::process::id()).map_err(place)?;
+        // Who holds it is a help for the reader of a message; on a full disk it must not keep the gate from starting.
+        if let Err(error) = sign(&mut file) {
+            tracing::debug!(%error, "the process number could not be written into the lock file");
+        }
         Ok(Self { _file: file })
+    }
+}
+
+fn sign(file: &mut File) -> io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    writeln!(file, "{}", std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_takes_no_process_number_still_gives_the_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/dev/full", dir.path().join(FILE)).unwrap();
+        let lock = Lock::take(dir.path()).unwrap();
+        assert!(matches!(Lock::take(dir.path()), Err(JournalError::InUse { .. })), "it is held all the same");
+        drop(lock);
     }
 }

@@ -62,7 +62,7 @@ pub use walk::{Extent, Filter, Glance, Moment, Passed, Place, Reached, Walk};
 
 use self::lock::Lock;
 use self::mark::Keeper;
-use self::opening::Refusal;
+use self::opening::{Refusal, opened};
 use self::pending::Pending;
 use self::store::Store;
 use self::writer::{Answer, Message, Shown, Writer};
@@ -154,9 +154,11 @@ impl Journal {
     /// When the directory cannot be written, another process has it open, or it belongs to another gate or a later version.
     #[expect(clippy::needless_pass_by_value, reason = "whoever opens the journal hands it the identity it will write")]
     pub fn open(dir: &Path, config: JournalConfig, source: Source) -> Result<(Self, Opening), JournalError> {
-        aside::make(dir)?;
-        let lock = Lock::take(dir)?;
-        let (store, opening) = open_store(dir, &source, config.telemetry_quota_bytes)?;
+        let (lock, (store, opening)) = reserve::with_room(dir, || {
+            aside::make(dir)?;
+            let lock = Lock::take(dir)?;
+            Ok((lock, open_store(dir, &source, config.telemetry_quota_bytes)?))
+        })?;
         let journal = Self::start(dir, store, lock, config)?;
         Ok((journal, opening))
     }
@@ -231,13 +233,39 @@ impl Journal {
         self.condemned.send_if_modified(|known| known.is_none() && known.replace(flaw).is_none());
     }
 
-    /// Condemns the journal when this fault of a reader says that it is damaged. Everything else passes by itself or is
+    /// Condemns the journal when this fault of a reader says that it is damaged. For whoever has read it a second time
+    /// over a new connection; [`Self::look_again_at`] is for a first fault. Everything else passes by itself or is
     /// somebody's to mend.
     pub fn look_at(&self, fault: &JournalError) {
         if fault.is_damage() {
-            let cause = std::error::Error::source(fault).map_or_else(|| fault.to_string(), ToString::to_string);
-            self.condemn_for(Flaw { place: None, what: format!("it cannot be read ({cause})") });
+            self.condemn_as(fault);
         }
+    }
+
+    /// The same for a first fault: some of the journal is read over a new connection, and it is condemned only when that
+    /// is damaged too, because memory and cables fail as well. Says whether it is condemned. Blocks for a few searches.
+    #[must_use = "what is not condemned is to be read again"]
+    pub fn look_again_at(&self, fault: &JournalError) -> bool {
+        if !fault.is_damage() {
+            return false;
+        }
+        match self.reader().and_then(|reader| reader.glimpse()) {
+            Err(again) if again.is_damage() => {
+                self.condemn_as(&again);
+                true
+            }
+            Err(_) => false,
+            Ok(()) => {
+                tracing::warn!(%fault, "the journal could not be read for a moment, and now it can; look at this machine's memory");
+                false
+            }
+        }
+    }
+
+    /// Condemns the journal because it cannot be read.
+    pub(crate) fn condemn_as(&self, fault: &JournalError) {
+        let cause = std::error::Error::source(fault).map_or_else(|| fault.to_string(), ToString::to_string);
+        self.condemn_for(Flaw { place: None, what: format!("it cannot be read ({cause})") });
     }
 
     /// Resolves when the journal was found damaged while it was open, with what was found: the gate must end.
@@ -355,10 +383,10 @@ fn open_store(dir: &Path, source: &Source, quota: u64) -> Result<(Store, Opening
     } else if aside::is_orphaned(dir) {
         "its log was there without the database".to_owned()
     } else {
-        match Store::open(dir, source, quota) {
+        match opened(|| Store::open(dir, source, quota)) {
             Ok((store, fresh, steps)) => return adopt(dir, store, fresh, steps),
             Err(Refusal::Unusable(error)) => return Err(error),
-            Err(Refusal::Damaged(reason)) => reason,
+            Err(Refusal::Damaged(reason) | Refusal::Unread(reason)) => reason,
         }
     };
     let aside::Unclaimed { to, reason } = aside::set_aside(dir, jiff::Timestamp::now(), &damage)?;
@@ -366,7 +394,7 @@ fn open_store(dir: &Path, source: &Source, quota: u64) -> Result<(Store, Opening
     match Store::open(dir, source, quota) {
         Ok((store, fresh, steps)) => adopt(dir, store, fresh, steps),
         Err(Refusal::Unusable(error)) => Err(error),
-        Err(Refusal::Damaged(reason)) => {
+        Err(Refusal::Damaged(reason) | Refusal::Unread(reason)) => {
             let source = Arc::new(std::io::Error::other(format!("a new journal is damaged at once: {reason}")));
             Err(JournalError::Place { path: dir.to_owned(), source })
         }

@@ -17,7 +17,7 @@ use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use uuid::Uuid;
 
 use super::mark::{Found, Log, Mark};
-use super::store::{Chains, Store, flush_log, load, load_refused, meta, settle, signed};
+use super::store::{Chains, Head, Store, flush_log, load, load_refused, meta, settle, signed, unsigned};
 use super::{JournalError, aside, schema};
 use crate::event::document::Head as Document;
 use crate::event::{Class, Digest, JournalId, Source};
@@ -34,6 +34,8 @@ const VERSIONS_AHEAD: i64 = 100;
 pub(super) enum Refusal {
     /// It is damaged, or is something else: set it aside.
     Damaged(String),
+    /// It could not be read, as what is damaged cannot: to be opened once more before it counts as that.
+    Unread(String),
     /// It cannot be used as it is: say so.
     Unusable(JournalError),
 }
@@ -47,11 +49,7 @@ impl From<JournalError> for Refusal {
 impl From<rusqlite::Error> for Refusal {
     fn from(error: rusqlite::Error) -> Self {
         use rusqlite::ErrorCode as Code;
-        use rusqlite::ffi;
-        let unreadable = matches!(
-            error.sqlite_error().map(|e| e.extended_code),
-            Some(ffi::SQLITE_IOERR_READ | ffi::SQLITE_IOERR_SHORT_READ | ffi::SQLITE_IOERR_CORRUPTFS)
-        );
+        let unreadable = super::error::is_lost_to_the_disk(&error);
         // `Unknown` is SQLITE_ERROR: a table or column that must be there is not.
         let damaged = match error.sqlite_error_code() {
             Some(code) => matches!(
@@ -60,7 +58,19 @@ impl From<rusqlite::Error> for Refusal {
             ),
             None => true,
         };
-        if damaged || unreadable { Self::Damaged(format!("it cannot be read ({error})")) } else { Self::Unusable(error.into()) }
+        if damaged || unreadable { Self::Unread(format!("it cannot be read ({error})")) } else { Self::Unusable(error.into()) }
+    }
+}
+
+/// Opens, and opens once more what could not be read the first time: memory and cables fail too, and a journal that is
+/// well must not be set aside for a moment.
+pub(super) fn opened<T>(mut open: impl FnMut() -> Result<T, Refusal>) -> Result<T, Refusal> {
+    match open() {
+        Err(Refusal::Unread(why)) => {
+            tracing::warn!(why, "the journal could not be read: it is opened once more");
+            open()
+        }
+        other => other,
     }
 }
 
@@ -255,8 +265,26 @@ fn check_last(connection: &Connection, journal: JournalId, chains: &Chains) -> R
         if Digest::of(&doc) != head.digest || !named {
             return Err(Refusal::Damaged(format!("the last {class} event, number {}, is not what was written", head.seq)));
         }
+        let before = octets_before(connection, *class, head)?;
+        if before.is_some_and(|before| before.checked_add(doc.len() as u64) != Some(head.octets)) {
+            let why = format!("the bytes up to the last {class} event, number {}, do not add up", head.seq);
+            return Err(Refusal::Damaged(why));
+        }
     }
     Ok(())
+}
+
+/// Bytes of all documents of a class before its last, by the row before or by the front; none where there is a hole, which
+/// the proof of the whole finds.
+fn octets_before(connection: &Connection, class: Class, head: Head) -> Result<Option<u64>, rusqlite::Error> {
+    let before = head.seq.before();
+    if before == head.front {
+        return Ok(Some(head.front_octets));
+    }
+    connection
+        .query_row("SELECT octets FROM event WHERE class = ?1 AND seq = ?2", params![class as i64, signed(before.0)], |row| row.get(0))
+        .map(unsigned)
+        .optional()
 }
 
 /// The latest events in the order of recording must not lie beyond the ends that the numbers give: a number that is
@@ -289,4 +317,26 @@ fn check_places(connection: &Connection, chains: &Chains) -> Result<(), Refusal>
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_read_for_a_moment_is_opened_once_more_and_what_is_wrong_is_not() {
+        let opens = |refusal: fn() -> Refusal| {
+            let mut opened_so_often = 0;
+            let outcome = opened(|| {
+                opened_so_often += 1;
+                if opened_so_often == 1 { Err(refusal()) } else { Ok(()) }
+            });
+            (opened_so_often, outcome.is_ok())
+        };
+        let corrupt = || rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT), None).into();
+        assert_eq!(opens(corrupt), (2, true));
+        let bad_sector = || rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_READ), None).into();
+        assert_eq!(opens(bad_sector), (2, true));
+        assert_eq!(opens(|| Refusal::Damaged("it is an older copy".to_owned())), (1, false));
+    }
 }

@@ -259,6 +259,23 @@ impl JournalReader {
         Ok(Sizes { database: length(""), log: length("-wal"), free: number("freelist_count")? * number("page_size")? })
     }
 
+    /// Reads a little of everything that stays small: the ends, the places of the outlets, the notes.
+    pub(super) fn glimpse(&self) -> Result<(), JournalError> {
+        for outlet in self.outlets()? {
+            self.accounts(&outlet)?;
+        }
+        self.totals()?;
+        let mut statement = self.connection.prepare_cached("SELECT kind, key, value FROM note")?;
+        let notes = statement.query_map([], |row| {
+            row.get_ref(0)?.as_str()?;
+            row.get_ref(1)?.as_str()?;
+            row.get_ref(2)?.as_blob()?;
+            Ok(())
+        })?;
+        notes.collect::<Result<(), _>>()?;
+        Ok(())
+    }
+
     /// Checks everything: digests, chains, holes, rows against documents, and the database itself. Takes a while;
     /// `progress` is called now and then.
     ///

@@ -12,6 +12,7 @@ use rustix::fs::{FallocateFlags, fallocate, fstat, statvfs};
 use rustix::io::Errno;
 use tokio::time::Instant;
 
+use super::JournalError;
 use super::room::Reserve;
 
 /// Its name beside the database.
@@ -107,9 +108,8 @@ impl Keep {
         }
     }
 
-    /// Bytes a process without privileges may still take.
     fn free(&self) -> u64 {
-        statvfs(&self.dir).map_or(0, |fs| fs.f_bavail.saturating_mul(fs.f_frsize))
+        free(&self.dir)
     }
 
     fn make(&mut self) -> bool {
@@ -155,6 +155,37 @@ impl Keep {
         }
         file.sync_all()
     }
+}
+
+/// Tries something that needs a little room. Where there is none the reserve in `dir` is let go and it is tried once more:
+/// a gate whose disk filled up while it was down must start, or what is kept for its alarms keeps it from having any.
+pub(super) fn with_room<T>(dir: &Path, mut attempt: impl FnMut() -> Result<T, JournalError>) -> Result<T, JournalError> {
+    let fault = match attempt() {
+        Err(fault) if wants_room(dir, &fault) => fault,
+        other => return other,
+    };
+    if std::fs::remove_file(dir.join(FILE)).is_err() {
+        return Err(fault);
+    }
+    tracing::error!(%fault, "the journal's disk is full: its reserve is let go, so that the gate can start; free space on it");
+    attempt()
+}
+
+/// Whether this went wrong for want of room. Some file systems say so with another word.
+fn wants_room(dir: &Path, fault: &JournalError) -> bool {
+    match fault {
+        JournalError::DiskFull(_) => true,
+        JournalError::Storage(_) => free(dir) < BESIDE,
+        JournalError::Place { source, .. } => {
+            matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        }
+        _ => false,
+    }
+}
+
+/// Bytes a process without privileges may still take on this file system.
+fn free(dir: &Path) -> u64 {
+    statvfs(dir).map_or(0, |fs| fs.f_bavail.saturating_mul(fs.f_frsize))
 }
 
 /// Whether it is time again; then it counts as done now.
@@ -204,5 +235,34 @@ mod tests {
         assert!(dir.path().join(FILE).exists(), "it outlives the process");
         assert_eq!(Keep::new(dir.path(), 0).standing(), Reserve::Absent);
         assert!(!dir.path().join(FILE).exists());
+    }
+
+    #[test]
+    fn a_start_without_room_lets_the_reserve_go_and_is_tried_once_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let no_room = || {
+            let source = std::sync::Arc::new(io::Error::from_raw_os_error(28));
+            Err(JournalError::Place { path: dir.path().to_owned(), source })
+        };
+        let held = || dir.path().join(FILE).exists();
+        let fault = with_room::<()>(dir.path(), no_room).unwrap_err();
+        assert!(matches!(fault, JournalError::Place { .. }), "without a reserve there is nothing to let go");
+        std::fs::write(dir.path().join(FILE), "room").unwrap();
+        with_room::<()>(dir.path(), || Err(JournalError::Closed)).unwrap_err();
+        assert!(held(), "another fault leaves it alone");
+        let mut attempts = 0;
+        let outcome = with_room(dir.path(), || {
+            attempts += 1;
+            if held() { no_room() } else { Ok(()) }
+        });
+        assert!(outcome.is_ok() && attempts == 2 && !held());
+        std::fs::write(dir.path().join(FILE), "room").unwrap();
+        attempts = 0;
+        with_room::<()>(dir.path(), || {
+            attempts += 1;
+            no_room()
+        })
+        .unwrap_err();
+        assert_eq!(attempts, 2, "once more and not for ever");
     }
 }

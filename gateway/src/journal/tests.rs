@@ -170,3 +170,49 @@ async fn that_it_can_be_written_again_is_found_out_without_anything_to_record() 
     let well = tokio::time::timeout(Duration::from_secs(30), standing.wait_for(|standing| standing.refusing.is_none())).await;
     assert!(well.is_ok(), "nobody appended, and it is known all the same");
 }
+
+#[tokio::test]
+async fn a_commit_that_meets_damage_of_its_connection_alone_is_made_over_a_new_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = Source::new("idsrg", "g01").unwrap();
+    let lock = Lock::take(dir.path()).unwrap();
+    let (mut store, _) = open_store(dir.path(), &source, u64::MAX).unwrap();
+    store.commit(&[store::Work::Append(vec![entry(Class::Alarm)])], &store::Along::default()).unwrap();
+    // What this one connection reads is not what is on disk.
+    let other = "CREATE TEMP TABLE event (class, seq, digest, octets); INSERT INTO temp.event VALUES (0, 'rot', x'00', 1)";
+    store.connection.execute_batch(other).unwrap();
+    store.believe(store.chains().to_owned());
+    let journal = Journal::start(dir.path(), store, lock, JournalConfig::default()).unwrap();
+    assert_eq!(journal.append(entry(Class::Alarm)).await.unwrap().seq, Seq(2));
+    assert!(journal.reader().unwrap().verify(|_| {}).unwrap().is_good());
+}
+
+#[tokio::test]
+async fn a_first_fault_condemns_the_journal_only_when_it_is_found_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = Journal::open(dir.path(), JournalConfig::default(), Source::new("idsrg", "g01").unwrap()).unwrap();
+    let fault = JournalError::Damaged(Arc::new(rusqlite::Error::InvalidQuery));
+    assert!(!journal.look_again_at(&fault));
+    assert!(!aside::is_marked(dir.path()));
+    let other = rusqlite::Connection::open(dir.path().join(schema::FILE)).unwrap();
+    other.execute("UPDATE meta SET value = 'rot' WHERE key = 'journal'", []).unwrap();
+    assert!(journal.look_again_at(&fault));
+    assert!(aside::is_marked(dir.path()));
+}
+
+#[tokio::test]
+async fn a_log_that_somebody_still_reads_is_not_called_settled() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = Journal::open(dir.path(), JournalConfig::default(), Source::new("idsrg", "g01").unwrap()).unwrap();
+    journal.append(entry(Class::Alarm)).await.unwrap();
+    let reader = journal.reader().unwrap();
+    reader.connection.execute_batch("BEGIN; SELECT count(*) FROM event").unwrap();
+    journal.append(entry(Class::Alarm)).await.unwrap();
+    journal.close().await.unwrap();
+    let mark = || std::fs::read_to_string(dir.path().join(mark::FILE)).unwrap();
+    assert!(!aside::is_log_empty(dir.path()) && mark().contains("state open"), "{}", mark());
+    drop(reader);
+    let (journal, _) = Journal::open(dir.path(), JournalConfig::default(), Source::new("idsrg", "g01").unwrap()).unwrap();
+    journal.close().await.unwrap();
+    assert!(mark().contains("state settled"), "{}", mark());
+}

@@ -32,7 +32,7 @@ use super::reserve::Keep;
 use super::room::{JournalStanding, Reserve, Room};
 use super::store::{Along, Store, Work};
 use super::upkeep::Upkeep;
-use super::{JournalConfig, JournalError};
+use super::{JournalConfig, JournalError, aside};
 use crate::event::Class;
 
 /// Notes and cursors alone wait this long for a commit that comes anyway: what a crash costs is a second of duplicates.
@@ -233,7 +233,7 @@ impl Writer {
         if group.is_empty() && along.is_empty() {
             return None;
         }
-        let mut outcome = self.store.commit(&group.work, &along);
+        let mut outcome = self.commit(&group.work, &along);
         // Some file systems say so only when they are told to flush, as an I/O error.
         let full = match &outcome {
             Err(JournalError::DiskFull(_)) => true,
@@ -243,7 +243,7 @@ impl Writer {
         if full {
             self.on_full();
             self.refused += group.leave_out_telemetry();
-            outcome = self.store.commit(&group.work, &along);
+            outcome = self.commit(&group.work, &along);
         }
         match outcome {
             Ok(recorded) => {
@@ -257,6 +257,18 @@ impl Writer {
                 group.fail(&error);
                 Some(error)
             }
+        }
+    }
+
+    /// Commits; what seems damaged is tried once more over a new connection, because a journal that is well must not be
+    /// condemned for a moment's fault of memory or a cable.
+    fn commit(&mut self, work: &[Work], along: &Along) -> Result<Vec<Vec<Recorded>>, JournalError> {
+        let first = self.store.commit(work, along);
+        let Err(fault @ JournalError::Damaged(_)) = &first else { return first };
+        tracing::warn!(%fault, "the journal seems damaged: what was to be recorded is tried once more over a new connection");
+        match self.store.reopen() {
+            Ok(()) => self.store.commit(work, along),
+            Err(_) => first,
         }
     }
 
@@ -403,10 +415,10 @@ impl Writer {
             tracing::warn!(%error, "the journal's log could not be given back to the database; the next start does it");
         }
         let Self { store, mark, lock, .. } = self;
-        let chains = *store.chains();
+        let (chains, dir) = (*store.chains(), store.dir().to_owned());
         drop(store);
-        // Only an end that is certain is called the end.
-        if given_back.is_ok() && outcome.is_ok() {
+        // Only an end that is certain is called the end: beside somebody who reads the log may not be given back.
+        if given_back.is_ok() && outcome.is_ok() && aside::is_log_empty(&dir) {
             mark.settle(&chains);
         } else {
             drop(mark);

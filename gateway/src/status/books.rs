@@ -33,6 +33,8 @@ pub(super) struct Books {
     identity: String,
     reading: Timely<Result<Figures, JournalError>>,
     last: Option<Arc<Figures>>,
+    /// Whether the last look met damage; a second on end condemns the journal.
+    suspicious: bool,
 }
 
 impl Books {
@@ -41,11 +43,20 @@ impl Books {
     /// # Errors
     /// When it cannot be, or there is no thread to be had.
     pub(super) fn open(journal: &Journal) -> Result<Self, JournalError> {
-        let reader = journal.reader()?;
+        let mut reader = journal.reader()?;
+        let dir = journal.dir().to_owned();
         let identity = reader.journal().to_string();
         let place = |source| JournalError::Place { path: "/proc/self/task".into(), source: Arc::new(source) };
-        let reading = Timely::new("books", move || read(&reader)).map_err(place)?;
-        Ok(Self { journal: journal.clone(), identity, reading, last: None })
+        let reading = Timely::new("books", move || {
+            let figures = read(&reader);
+            if figures.as_ref().is_err_and(JournalError::is_damage) {
+                // The next look is to tell a fault of the disk from one of this connection.
+                reader = JournalReader::open(&dir)?;
+            }
+            figures
+        });
+        let reading = reading.map_err(place)?;
+        Ok(Self { journal: journal.clone(), identity, reading, last: None, suspicious: false })
     }
 
     /// Identity of the journal.
@@ -58,10 +69,13 @@ impl Books {
         let fault = match self.reading.ask(WITHIN) {
             Some(Ok(figures)) => {
                 self.last = Some(Arc::new(figures));
+                self.suspicious = false;
                 None
             }
             Some(Err(fault)) => {
-                self.journal.look_at(&fault);
+                if std::mem::replace(&mut self.suspicious, fault.is_damage()) {
+                    self.journal.look_at(&fault);
+                }
                 Some(fault.to_string())
             }
             None => Some(format!("the journal's disk has not answered within {} s", WITHIN.as_secs())),
@@ -87,4 +101,32 @@ fn oldest(reader: &JournalReader, account: &Account) -> Result<Option<Stamp>, Jo
     let stamp = |head: Head<'_>| Stamp { wall: head.time, monotonic_ms: head.monotonic_ms, boot: head.boot, clock: head.clock };
     let stamp = first.first().and_then(|record| Head::parse(&record.doc).ok().map(stamp));
     Ok(stamp)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+    use crate::event::Source;
+    use crate::journal::JournalConfig;
+
+    #[tokio::test]
+    async fn figures_that_cannot_be_read_once_condemn_nothing_and_twice_on_end_they_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let (journal, _) = Journal::open(dir.path(), JournalConfig::default(), Source::new("idsrg", "g01").unwrap()).unwrap();
+        let mut books = Books::open(&journal).unwrap();
+        let figures = read(&journal.reader().unwrap()).unwrap();
+        let damaged = || Err(JournalError::Damaged(Arc::new(rusqlite::Error::InvalidQuery)));
+        let mut looks = VecDeque::from([damaged(), Ok(figures), damaged(), damaged()]);
+        books.reading = Timely::new("books", move || looks.pop_front().unwrap()).unwrap();
+        let marked = || dir.path().join("journal.condemned").exists();
+        for _ in 0..3 {
+            books.look();
+            assert!(!marked(), "it may have been a moment's fault");
+        }
+        assert!(books.look().1.is_some());
+        assert!(marked(), "now it is certain");
+        journal.close().await.unwrap();
+    }
 }
