@@ -20,10 +20,7 @@ mod proof;
 mod radios;
 mod upstream;
 
-use std::{
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use sd_notify::NotifyState;
 use segel_drivers::Heard;

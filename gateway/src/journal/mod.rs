@@ -342,6 +342,17 @@ impl Journal {
         Ticket { answer: receiver }.await
     }
 
+    /// Resolves when the writer has come round to it: not while a commit neither ends nor fails, as on a disk that hangs in
+    /// a flush. Whoever asks brings the deadline.
+    ///
+    /// # Errors
+    /// When the journal is closed.
+    pub async fn comes_round(&self) -> Result<(), JournalError> {
+        let (answer, heard) = oneshot::channel();
+        self.line.send(Message::Ping(answer)).await.map_err(|_| JournalError::Closed)?;
+        heard.await.map_err(|_| JournalError::Closed)
+    }
+
     /// Asks for upkeep without pauses until nothing is left to trim or to give back; [`Self::standing`] shows how far it is
     /// and `hurried` there ends with it.
     ///

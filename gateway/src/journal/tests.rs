@@ -216,3 +216,21 @@ async fn a_log_that_somebody_still_reads_is_not_called_settled() {
     journal.close().await.unwrap();
     assert!(mark().contains("state settled"), "{}", mark());
 }
+
+#[tokio::test]
+async fn a_writer_that_hangs_in_a_commit_does_not_come_round() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = Journal::open(dir.path(), JournalConfig::default(), Source::new("idsrg", "g01").unwrap()).unwrap();
+    let within = Duration::from_millis(200);
+    tokio::time::timeout(Duration::from_secs(30), journal.comes_round()).await.unwrap().unwrap();
+    let other = rusqlite::Connection::open(dir.path().join(schema::FILE)).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let alarm = journal.submit(entry(Class::Alarm)).await.unwrap();
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    while tokio::time::timeout(within, journal.comes_round()).await.is_ok() {
+        assert!(tokio::time::Instant::now() < deadline, "the commit waits for the lock, and the writer with it");
+    }
+    other.execute_batch("COMMIT").unwrap();
+    tokio::time::timeout(Duration::from_secs(30), journal.comes_round()).await.unwrap().unwrap();
+    let _ = alarm.await;
+}

@@ -56,6 +56,8 @@ pub(super) enum Message {
     PutAway(Box<(Segment, Entry)>, oneshot::Sender<Answer>),
     /// Somebody waits for upkeep to end.
     Hurry(oneshot::Sender<()>),
+    /// Somebody wants to know whether the writer still gets round.
+    Ping(oneshot::Sender<()>),
     /// Write what is in line and end.
     Close(oneshot::Sender<Result<(), JournalError>>),
 }
@@ -182,6 +184,9 @@ impl Writer {
             Message::PutAway(segment, answer) => {
                 self.group.wait_at_most(Duration::ZERO);
                 self.group.away.push((segment, answer));
+            }
+            Message::Ping(answer) => {
+                let _ = answer.send(());
             }
             Message::Hurry(answer) => {
                 self.upkeep.hurry();

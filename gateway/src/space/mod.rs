@@ -21,5 +21,5 @@ pub mod timely;
 mod watch;
 
 pub(crate) use levels::INODES_LOW;
-pub(crate) use watch::{ANSWER, LOOK};
+pub(crate) use watch::{ANSWER, COMMIT_WITHIN, LOOK};
 pub use watch::{Limits, SpaceStanding, SpaceWatch};

@@ -28,6 +28,9 @@ use crate::{
 pub(crate) const LOOK: Duration = Duration::from_secs(5);
 /// How long it may take to answer; what is slower is broken: an alarm could not be written either.
 pub(crate) const ANSWER: Duration = Duration::from_secs(4);
+/// The journal's writer must come round within this: a commit on a slow card takes tenths of a second, one that waits
+/// for a foreign lock two seconds, and that a few times on end.
+pub(crate) const COMMIT_WITHIN: Duration = Duration::from_secs(10);
 
 /// How the disk is, at one moment.
 #[derive(Debug, Clone)]
@@ -174,10 +177,12 @@ impl SpaceWatch {
 
     async fn on_look(&mut self) {
         let seen = self.ask().await;
+        // A disk may answer questions from memory and hang in every flush: then the writer does not come round.
+        let hangs = tokio::time::timeout(COMMIT_WITHIN, self.journal.comes_round()).await.is_err();
         let reading = Reading::now();
         let now = self.clock.now();
         let journal = self.journal_view.borrow().clone();
-        let disk = seen.as_ref().and_then(|said| said.as_ref().ok()).copied();
+        let disk = seen.as_ref().and_then(|said| said.as_ref().ok()).copied().filter(|_| !hangs);
         if let Some(disk) = disk.filter(|disk| disk.access == Access::Writable) {
             self.bytes.take(reading.since_boot, disk.free_bytes);
             if let Some(inodes) = disk.free_inodes {

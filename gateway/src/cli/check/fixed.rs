@@ -82,6 +82,11 @@ pub fn fixed() -> Vec<Fixed> {
             "a few MB; beyond it tags go first, counted",
         ),
         time("space: the disk is asked every", space::LOOK, "a disk fills in minutes, not seconds"),
+        time(
+            "space: the journal's writer comes round within",
+            space::COMMIT_WITHIN,
+            "longer than any commit that ends; beyond it the disk hangs",
+        ),
         time("space: the disk may take to answer", space::ANSWER, "an alarm could not be written in time either"),
         count("space: inodes are few below", usize::try_from(space::INODES_LOW).unwrap_or(usize::MAX), "inodes", "the journal needs four"),
         count("seals: states in memory", seals::SEALS_MAX, "seals", "a port's whole stock of seals in sight at once, in a few MB"),
