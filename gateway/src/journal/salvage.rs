@@ -198,7 +198,7 @@ impl Salvage {
     /// Opens what was set aside in `dir`.
     ///
     /// # Errors
-    /// [`Unopened`]: why nothing of it can be read now, or ever.
+    /// Why nothing of it can be read now, or ever.
     pub fn of(dir: &Path) -> Result<Self, Unopened> {
         let path = dir.join(schema::FILE);
         match path.try_exists() {
