@@ -20,6 +20,8 @@ use segel::journal::{Beginning, Journal, JournalConfig, JournalError, JournalRea
 
 /// Cases in the common run, and in the nightly one.
 const CASES: (u64, u64) = (80, 1_000);
+/// Rows looked at after damage, one flaw after the other.
+const STEPS_MAX: u32 = 2_000;
 /// The files a journal has.
 const FILES: [&str; 4] = ["journal.db", "journal.db-wal", "journal.db-shm", "journal.mark"];
 
@@ -225,14 +227,20 @@ fn audit(what: &str, reader: &JournalReader, books: &mut Books) {
     for class in Class::ALL {
         let mut after = Seq::NONE;
         // Rows that cannot be read are what the proof is for.
-        while let Ok((records, flaw)) = reader.proven_after(*class, after, 100, usize::MAX) {
+        for _ in 0..STEPS_MAX {
+            let Ok((records, flaw)) = reader.proven_after(*class, after, Seq::NONE, 100, usize::MAX) else { break };
             for record in &records {
                 let Ok(head) = Head::parse(&record.doc) else { continue };
                 let known = books.entry((head.journal, head.class, head.seq)).or_insert_with(|| record.doc.clone());
                 assert!(*known == record.doc, "{what}: {class} {} of {} has two forms", head.seq, head.journal);
             }
             match (records.last(), flaw) {
-                (_, Some(flaw)) => after = flaw.place.unwrap().1,
+                (_, Some(flaw)) => {
+                    let bad = flaw.place.unwrap().1;
+                    // A flipped bit makes a number, and so a hole, of any size.
+                    let next = reader.after(*class, bad, 1, usize::MAX).ok().and_then(|found| Some(found.first()?.seq.before()));
+                    after = bad.max(next.unwrap_or(bad));
+                }
                 (Some(last), None) => after = last.seq,
                 (None, None) => break,
             }

@@ -9,8 +9,8 @@
 //! The journal is the only queue: what is read ahead here is thrown away whenever the line is lost. A cursor moves
 //! only on an acknowledgement, and losing it costs duplicates, never an event.
 //!
-//! Every document is held against its recorded digest before it is sent. One that is not what was recorded is not sent
-//! and not passed over: when a second look over a new connection finds the same, the journal is condemned, and what can
+//! Every document is held against its recorded digest and its row before it is sent. One that is not what was recorded,
+//! or is missing, is not sent and not passed over: when a second look over a new connection finds the same, the journal is condemned, and what can
 //! still be read of it is carried over by the next start.
 
 use std::{
@@ -131,17 +131,18 @@ impl Upstream {
             if !lane.ahead.is_empty() || heads.of(lane.class) <= lane.read_to {
                 continue;
             }
-            let (class, from) = (lane.class, lane.read_to);
+            let (class, from, end) = (lane.class, lane.read_to, heads.of(lane.class));
             let (reader, journal) = (Arc::clone(&self.reader), self.journal.clone());
             let read = tokio::task::spawn_blocking(move || {
                 let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
-                proven(&journal, &mut reader, class, from)
+                proven(&journal, &mut reader, class, from, end)
             });
             let Ok(read) = read.await else { return };
             match read {
                 Ok(Proven { records, flaw: None }) => {
                     let lane = &mut self.lanes[index];
-                    lane.read_to = records.last().map_or(heads.of(class), |last| last.seq);
+                    // None are left when all of them went in order, by quota or into the archive.
+                    lane.read_to = records.last().map_or(end, |last| last.seq);
                     lane.ahead = records.into();
                     if std::mem::take(&mut self.unread) {
                         tracing::info!("the journal can be read for forwarding again");
@@ -195,13 +196,13 @@ struct Proven {
 }
 
 /// Reads ahead; what seems damaged is looked at once more over a new connection, because memory fails too.
-fn proven(journal: &Journal, reader: &mut JournalReader, class: Class, from: Seq) -> Result<Proven, JournalError> {
-    let first = reader.proven_after(class, from, READ_AHEAD, READ_AHEAD_BYTES);
+fn proven(journal: &Journal, reader: &mut JournalReader, class: Class, from: Seq, end: Seq) -> Result<Proven, JournalError> {
+    let first = reader.proven_after(class, from, end, READ_AHEAD, READ_AHEAD_BYTES);
     let suspicious = first.as_ref().map_or_else(JournalError::is_damage, |(_, flaw)| flaw.is_some());
     if suspicious {
         *reader = journal.reader()?;
     }
-    let (records, flaw) = if suspicious { reader.proven_after(class, from, READ_AHEAD, READ_AHEAD_BYTES)? } else { first? };
+    let (records, flaw) = if suspicious { reader.proven_after(class, from, end, READ_AHEAD, READ_AHEAD_BYTES)? } else { first? };
     Ok(Proven { records, flaw })
 }
 
@@ -246,5 +247,61 @@ impl Outbox for Upstream {
                 std::future::pending::<()>().await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::event::{Assurance, Draft, EventType, Subject};
+    use crate::{clock::Clock, journal::Entry};
+
+    async fn record(journal: &Journal, count: u64) {
+        let clock = Clock::new(Duration::from_secs(1), None);
+        for n in 0..count {
+            let body = serde_json::json!({ "n": n });
+            let draft = Draft::new(Class::Alarm, EventType::ForcedOpen, Subject::gateway(), clock.now(), Assurance::Own, &body).unwrap();
+            journal.append(Entry::new(draft)).await.unwrap();
+        }
+    }
+
+    /// Six alarms, of which customs has four; then somebody does this to the fifth.
+    async fn sent_after(change: &str, dir: &Path) -> (Vec<Seq>, Option<(Class, Seq)>) {
+        let source = Source::new("idsrg", "g01").unwrap();
+        let (journal, _) = Journal::open(dir, crate::journal::JournalConfig::default(), source.clone()).unwrap();
+        record(&journal, 4).await;
+        journal.advance(&UPLINK, Class::Alarm, Seq(4));
+        record(&journal, 2).await;
+        assert_eq!(journal.reader().unwrap().cursor(&UPLINK, Class::Alarm).unwrap(), Seq(4));
+        rusqlite::Connection::open(dir.join("journal.db")).unwrap().execute(change, []).unwrap();
+        let mut upstream = Upstream::new(journal.clone(), &source, 10).unwrap();
+        let mut sent = Vec::new();
+        while let Some(parcel) = upstream.next().await {
+            sent.push(parcel.ticket.seq);
+        }
+        let found = tokio::time::timeout(Duration::from_millis(1), journal.condemned()).await;
+        (sent, found.ok().and_then(|flaw| flaw.place))
+    }
+
+    #[tokio::test]
+    async fn a_missing_or_falsified_alarm_is_neither_passed_over_nor_sent_and_condemns_the_journal() {
+        for change in [
+            "DELETE FROM event WHERE class = 0 AND seq = 5",
+            "DELETE FROM event WHERE class = 0 AND seq >= 5",
+            "UPDATE event SET type = 'FORCED_OPEX' WHERE class = 0 AND seq = 5",
+            "UPDATE event SET seq = 7 WHERE class = 0 AND seq = 5",
+            "UPDATE event SET doc = d, digest = g FROM (SELECT doc d, digest g FROM event WHERE class = 0 AND seq = 6) \
+             WHERE class = 0 AND seq = 5",
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let (sent, condemned) = sent_after(change, dir.path()).await;
+            assert_eq!(sent, [], "{change}");
+            assert_eq!(condemned, Some((Class::Alarm, Seq(5))), "{change}");
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let (sent, condemned) = sent_after("DELETE FROM event WHERE class = 0 AND seq = 6", dir.path()).await;
+        assert_eq!((sent, condemned), (vec![Seq(5)], Some((Class::Alarm, Seq(6)))), "what is good before it still goes");
     }
 }

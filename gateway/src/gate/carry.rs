@@ -9,9 +9,13 @@
 //! loses nor doubles an event; an event is carried in its own class, with its bytes and the digest they had; however
 //! much there is, a piece is small, and what happens at the gate meanwhile waits for none of it; on a scarce disk it waits.
 //!
-//! Telemetry is not carried: it is what may be lost. How much of it stays behind is said.
+//! Telemetry is not carried: it is what may be lost. How much of it stays behind is said. A gate that reports to nobody
+//! owes nobody anything: it carries nothing, and says that.
+//!
+//! Nothing is given up because of one look: what the machine refuses is tried until it works, and what seems broken is
+//! given up only after minutes of looks.
 
-use std::{path::Path, time::Duration};
+use std::{collections::HashMap, path::Path, time::Duration};
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -19,10 +23,17 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    archive::Counting,
     clock::Clock,
+    commands,
+    config::Config,
     event::{Assurance, BODY_MAX, Class, Digest, Draft, DraftError, EventType, JournalId, Seq, Subject, document::Head},
     forward::UPLINK,
-    journal::{CARRIED, Entry, Journal, JournalError, JournalReader, LEGACY_NOTE, Legacy, Plan, Room, Salvage, Saved, Stretch},
+    ingest::{CLOCK_NOTE, COUNTER_NOTE, READER_NOTE},
+    journal::{
+        CARRIED, Entry, Journal, JournalError, JournalReader, LEGACY_NOTE, Legacy, NOTE_MAX, Note, Plan, Room, Salvage, Saved, Stretch,
+    },
+    seals,
 };
 
 /// Events carried in one transaction: some milliseconds of the disk.
@@ -31,6 +42,16 @@ pub(crate) const PIECE: usize = 64;
 const PAUSE: Duration = Duration::from_millis(10);
 /// A journal that refuses is tried again after this long.
 const RETRY: Duration = Duration::from_secs(5);
+/// A note kept without an event is on disk within a second: before it is asked which are there, so long is waited.
+const KEPT_WITHIN: Duration = Duration::from_millis(1_500);
+/// So many looks in a row at a database that seems broken end it: five minutes. A loose cable or a disk that comes back
+/// from a reset reads well again before that.
+const BROKEN_LOOKS: u32 = 60;
+/// The kinds of notes that are copied late. A state's form is that of this version: the notes of states were there at
+/// once or are built anew.
+const LATE: [&str; 6] = [COUNTER_NOTE, commands::NOTE, READER_NOTE, CLOCK_NOTE.0, LEGACY_NOTE, seals::NOTE];
+/// Why a gate without an uplink carries nothing.
+const NOBODY: &str = "this gate reports to nobody: nothing of it was to be delivered";
 
 /// The particulars of `JOURNAL_SET_ASIDE`.
 #[derive(Serialize)]
@@ -76,7 +97,10 @@ struct Ended<'a> {
     telemetry_left: Option<u64>,
     /// Why nothing of it could be read.
     #[serde(skip_serializing_if = "Option::is_none")]
-    unreadable_because: Option<String>,
+    unreadable_because: Option<&'a str>,
+    /// Why nothing of it was to be carried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_carried_because: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -97,6 +121,37 @@ impl From<&Stretch> for Count {
 pub(crate) struct Carry {
     journal: Journal,
     clock: Clock,
+    counting: Counting,
+    retry: Duration,
+    /// Journals that cannot be opened, which was said, and how many looks in a row spoke against the file.
+    looks: HashMap<String, u32>,
+    /// Whether it was said that carrying over does not go on.
+    stuck: bool,
+}
+
+/// What came of one journal for now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// Nothing is owed any more.
+    Settled,
+    /// It is tried again.
+    Later,
+}
+
+/// How carrying over ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Ending {
+    /// Everything that can be read is carried.
+    Read,
+    /// Nothing could be read, and why.
+    Unreadable(String),
+    /// Nobody is there to deliver to.
+    Nobody,
+}
+
+/// Whose confirmation events need on this gate.
+pub(crate) const fn counting(config: &Config) -> Counting {
+    if config.uplink.enabled { Counting::Uplink } else { Counting::Nobody }
 }
 
 /// Records `JOURNAL_SET_ASIDE` for every journal that was set aside and is not yet told of, each once however often the
@@ -137,49 +192,98 @@ async fn reading<T: Send + 'static>(
 }
 
 impl Carry {
-    pub(crate) const fn new(journal: Journal, clock: Clock) -> Self {
-        Self { journal, clock }
+    pub(crate) fn new(journal: Journal, clock: Clock, counting: Counting) -> Self {
+        Self { journal, clock, counting, retry: RETRY, looks: HashMap::new(), stuck: false }
     }
 
     /// Carries over until nothing is owed any more, or until told to stop.
-    pub(crate) async fn run(self, stop: CancellationToken) {
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
         tokio::select! {
             () = self.all() => {}
             () = stop.cancelled() => {}
         }
     }
 
-    async fn all(&self) {
+    async fn all(&mut self) {
         loop {
             match self.each().await {
-                Ok(()) => return,
+                Ok(Outcome::Settled) => return,
+                Ok(Outcome::Later) => {}
                 Err(JournalError::Closed) => return,
                 Err(fault) if fault.is_damage() => return self.journal.look_at(&fault),
                 // The journal says itself that it refuses, and how long.
-                Err(fault) => tracing::debug!(%fault, "carrying over waits"),
+                Err(fault) if fault.may_pass() => tracing::debug!(%fault, "carrying over waits"),
+                Err(fault) => {
+                    if !std::mem::replace(&mut self.stuck, true) {
+                        tracing::error!(%fault, "carrying over does not go on; keep the journal set aside, report this with the log, and restart the gate");
+                    }
+                }
             }
-            sleep(RETRY).await;
+            sleep(self.retry).await;
         }
     }
 
-    async fn each(&self) -> Result<(), JournalError> {
+    async fn each(&mut self) -> Result<Outcome, JournalError> {
         // What could not be told at the start is told now.
         announce(&self.journal, &self.clock).await?;
-        for legacy in owed(&self.journal).await? {
-            self.one(legacy).await?;
+        let mut outcome = Outcome::Settled;
+        loop {
+            let before = owed(&self.journal).await?;
+            for legacy in &before {
+                if self.one(legacy.clone()).await? == Outcome::Later {
+                    outcome = Outcome::Later;
+                }
+            }
+            // Notes copied late can say that more is owed.
+            let known = |legacy: &Legacy| before.iter().any(|before| before.name == legacy.name);
+            if owed(&self.journal).await?.iter().all(known) {
+                return Ok(outcome);
+            }
         }
-        Ok(())
     }
 
-    async fn one(&self, mut legacy: Legacy) -> Result<(), JournalError> {
+    async fn one(&mut self, mut legacy: Legacy) -> Result<Outcome, JournalError> {
         let dir = self.journal.dir().join(&legacy.name);
-        let mut old = match open(&dir).await {
+        if self.counting == Counting::Nobody && !legacy.notes_owed {
+            return self.unwanted(&legacy, &dir).await;
+        }
+        // Opening makes the index of its log anew, which takes room too.
+        self.room().await?;
+        let look = dir.clone();
+        let mut old = match tokio::task::spawn_blocking(move || Salvage::of(&look)).await.expect("opening a file does not panic") {
             Ok(old) => old,
             Err(why) => {
+                let looks = self.looks.entry(legacy.name.clone()).or_default();
+                if *looks == 0 {
+                    tracing::error!(
+                        %why, from = %dir.display(),
+                        "the journal set aside cannot be opened; it is tried again: look for disk errors with `dmesg`, for room, and whether \
+                         the gate's user may write in there"
+                    );
+                }
+                // A disk that refuses says nothing about the file.
+                *looks = if why.is_broken() { *looks + 1 } else { 1 };
+                if !why.is_gone() && *looks < BROKEN_LOOKS {
+                    return Ok(Outcome::Later);
+                }
                 let plan = legacy.plan.clone().unwrap_or_else(|| Salvage::nothing(&dir));
-                return self.end(&legacy, &dir, &plan, Some(why)).await;
+                return self.end(&legacy, &dir, &plan, Ending::Unreadable(why.to_string())).await;
             }
         };
+        if self.looks.remove(&legacy.name).is_some() {
+            tracing::info!(from = %dir.display(), "the journal set aside can be opened");
+        }
+        if legacy.notes_owed {
+            let copied;
+            (old, copied) = self.notes(old, &mut legacy).await?;
+            if copied > 0 {
+                // Notes alone can be given up by a journal that cannot be written: they are owed until all were seen there.
+                return Ok(Outcome::Later);
+            }
+        }
+        if self.counting == Counting::Nobody {
+            return self.unwanted(&legacy, &dir).await;
+        }
         loop {
             let mut plan = legacy.plan.take();
             let look = move || {
@@ -190,12 +294,64 @@ impl Carry {
             let (back, plan, piece) = tokio::task::spawn_blocking(look).await.expect("reading rows and JSON does not panic");
             old = back;
             let Some(piece) = piece else {
-                return self.end(&legacy, &dir, &plan, None).await;
+                return self.end(&legacy, &dir, &plan, Ending::Read).await;
             };
             legacy.plan = Some(plan);
             self.carry(&piece, &legacy).await?;
             sleep(PAUSE).await;
         }
+    }
+
+    /// Copies the notes that could not be read when this journal began. What it knows itself by now is newer. How many
+    /// were not there.
+    async fn notes(&self, mut old: Salvage, legacy: &mut Legacy) -> Result<(Salvage, u64), JournalError> {
+        let mut copied = 0;
+        loop {
+            let look = move || {
+                let some = old.next_notes();
+                (old, some)
+            };
+            let (back, some) = tokio::task::spawn_blocking(look).await.expect("reading rows does not panic");
+            old = back;
+            let Some(some) = some else { break };
+            let late = some.into_iter().filter(|note| note.key.len() + note.value.len() <= NOTE_MAX);
+            let late = late.filter_map(|note| Some(Note::keep(LATE.iter().find(|kind| **kind == note.kind)?, note.key, note.value)));
+            let some: Vec<Note> = late.collect();
+            if some.is_empty() {
+                continue;
+            }
+            self.room().await?;
+            sleep(KEPT_WITHIN).await;
+            let absent = move |reader: &JournalReader| {
+                let mut new = Vec::new();
+                for note in some {
+                    if reader.note(note.kind, &note.key)?.is_none() {
+                        new.push(note);
+                    }
+                }
+                Ok(new)
+            };
+            let new = reading(&self.journal, absent).await?;
+            copied += new.len() as u64;
+            self.journal.keep(new).await?;
+        }
+        legacy.notes += copied;
+        if copied == 0 {
+            (legacy.notes_owed, legacy.notes_whole) = (false, old.notes_whole());
+            tracing::info!(
+                notes = legacy.notes,
+                whole = legacy.notes_whole,
+                from = legacy.name,
+                "the notes of the journal set aside are copied"
+            );
+        }
+        self.journal.keep(vec![legacy.note()]).await?;
+        Ok((old, copied))
+    }
+
+    async fn unwanted(&self, legacy: &Legacy, dir: &Path) -> Result<Outcome, JournalError> {
+        let plan = legacy.plan.clone().unwrap_or_else(|| Salvage::unwanted(dir));
+        self.end(legacy, dir, &plan, Ending::Nobody).await
     }
 
     /// One piece and how far it brings us: together or not at all.
@@ -257,7 +413,7 @@ impl Carry {
         }
     }
 
-    async fn end(&self, legacy: &Legacy, dir: &Path, plan: &Plan, why: Option<String>) -> Result<(), JournalError> {
+    async fn end(&self, legacy: &Legacy, dir: &Path, plan: &Plan, ending: Ending) -> Result<Outcome, JournalError> {
         let [alarm, receipt] = &plan.classes;
         let (lost, carried): (u64, u64) = (alarm.unreadable() + receipt.unreadable(), alarm.carried + receipt.carried);
         let body = Ended {
@@ -266,23 +422,21 @@ impl Carry {
             alarm: alarm.into(),
             receipt: receipt.into(),
             telemetry_left: plan.telemetry_left,
-            unreadable_because: why,
+            unreadable_because: if let Ending::Unreadable(why) = &ending { Some(why) } else { None },
+            not_carried_because: (ending == Ending::Nobody).then_some(NOBODY),
         };
         let draft = Draft::new(Class::Receipt, EventType::CarryOverEnded, Subject::gateway(), self.clock.now(), Assurance::Own, &body);
         let draft = draft.expect("a path and numbers are a small object");
         self.journal.append(Entry::new(draft).with(legacy.settled())).await?;
-        if lost > 0 || plan.journal.is_none() {
+        if ending == Ending::Nobody {
+            tracing::info!(carried, from = %dir.display(), "nothing more of the journal set aside is carried over: {NOBODY}");
+        } else if lost > 0 || plan.journal.is_none() {
             tracing::error!(carried, lost, from = %dir.display(), "what could be read of the journal set aside is carried over; not all could");
         } else {
             tracing::info!(carried, from = %dir.display(), "everything undelivered of the journal set aside is carried over");
         }
-        Ok(())
+        Ok(Outcome::Settled)
     }
-}
-
-async fn open(dir: &Path) -> Result<Salvage, String> {
-    let dir = dir.to_owned();
-    tokio::task::spawn_blocking(move || Salvage::of(&dir)).await.expect("opening a file does not panic")
 }
 
 /// The particulars of an event carried before, and by way of which event.
@@ -304,3 +458,116 @@ fn again<'a>(data: &'a RawValue, saved: &Saved, journal: JournalId) -> impl Seri
 
 // Both name the classes that are carried; the end of the story has a member for each.
 const _: () = assert!(matches!(CARRIED, [Class::Alarm, Class::Receipt]));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Source;
+    use crate::journal::{JournalConfig, Opening};
+
+    fn open(dir: &Path) -> (Journal, Opening) {
+        Journal::open(dir, JournalConfig::default(), Source::new("idsrg", "g01").unwrap()).unwrap()
+    }
+
+    fn clock() -> Clock {
+        Clock::new(Duration::from_secs(1), None)
+    }
+
+    fn carry(journal: &Journal, counting: Counting) -> Carry {
+        Carry { retry: Duration::from_millis(1), ..Carry::new(journal.clone(), clock(), counting) }
+    }
+
+    /// A journal with three alarms and two notes, told to be set aside; its directory's name is known beforehand.
+    async fn condemned(dir: &Path) -> std::path::PathBuf {
+        let (journal, _) = open(dir);
+        for n in 0..3 {
+            let body = serde_json::json!({ "n": n });
+            let draft = Draft::new(Class::Alarm, EventType::ForcedOpen, Subject::gateway(), clock().now(), Assurance::Own, &body).unwrap();
+            journal.append(Entry::new(draft)).await.unwrap();
+        }
+        journal.keep(vec![Note::keep(COUNTER_NOTE, "JT-1", "17"), Note::keep(COUNTER_NOTE, "JT-2", "4")]).await.unwrap();
+        journal.keep(vec![Note::keep(Legacy::NOT_INHERITED, "alarm/1", "told")]).await.unwrap();
+        journal.close().await.unwrap();
+        let to = dir.join("journal.damaged-20261121T080000Z");
+        std::fs::create_dir(&to).unwrap();
+        std::fs::write(dir.join("journal.condemned"), format!("for a test\n{}\n", to.file_name().unwrap().to_str().unwrap())).unwrap();
+        to
+    }
+
+    fn ended(journal: &Journal) -> Option<serde_json::Value> {
+        let mut found = None;
+        let take = |record: &crate::journal::Record| {
+            if record.kind == "CARRY_OVER_ENDED" {
+                found = Some(serde_json::from_slice::<serde_json::Value>(&record.doc).unwrap()["data"].clone());
+            }
+        };
+        journal.reader().unwrap().each(Class::Receipt, take).unwrap();
+        found
+    }
+
+    fn note(journal: &Journal, kind: &str, key: &str) -> Option<String> {
+        journal.reader().unwrap().note(kind, key).unwrap().map(|value| String::from_utf8(value).unwrap())
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_opened_for_a_while_is_owed_until_it_can_its_notes_included() {
+        let dir = tempfile::tempdir().unwrap();
+        let to = condemned(dir.path()).await;
+        // It seems to be no database, for now.
+        let db = dir.path().join("journal.db");
+        let whole = std::fs::read(&db).unwrap();
+        std::fs::write(&db, [b"not a database, as it seems. ".repeat(200).as_slice(), &whole].concat()).unwrap();
+        let (journal, _) = open(dir.path());
+        assert_eq!(note(&journal, COUNTER_NOTE, "JT-1"), None);
+        let mut task = carry(&journal, Counting::Uplink);
+        for _ in 0..3 {
+            assert_eq!(task.each().await.unwrap(), Outcome::Later);
+        }
+        assert_eq!(ended(&journal), None);
+        journal.keep(vec![Note::keep(COUNTER_NOTE, "JT-2", "5")]).await.unwrap();
+        std::fs::write(to.join("journal.db"), &whole).unwrap();
+        assert_eq!(task.each().await.unwrap(), Outcome::Later, "until every note was seen to be there");
+        assert_eq!(task.each().await.unwrap(), Outcome::Settled);
+        let ended = ended(&journal).unwrap();
+        assert_eq!((&ended["alarm"]["carried"], &ended["alarm"]["unreadable"]), (&3.into(), &0.into()), "{ended}");
+        assert_eq!(note(&journal, COUNTER_NOTE, "JT-1").as_deref(), Some("17"));
+        assert_eq!(note(&journal, COUNTER_NOTE, "JT-2").as_deref(), Some("5"), "what is newer stays");
+        assert_eq!(note(&journal, Legacy::NOT_INHERITED, "alarm/1"), None);
+    }
+
+    #[tokio::test]
+    async fn what_stays_broken_is_given_up_after_many_looks_and_what_is_refused_never() {
+        let dir = tempfile::tempdir().unwrap();
+        let to = condemned(dir.path()).await;
+        let (journal, _) = open(dir.path());
+        let (db, hidden) = (to.join("journal.db"), to.join("hidden"));
+        std::fs::rename(&db, &hidden).unwrap();
+        // A link in circles: the system refuses, and nobody knows whether there is a database.
+        std::os::unix::fs::symlink(&db, &db).unwrap();
+        let mut task = carry(&journal, Counting::Uplink);
+        for _ in 0..2 * BROKEN_LOOKS {
+            assert_eq!(task.each().await.unwrap(), Outcome::Later);
+        }
+        std::fs::remove_file(&db).unwrap();
+        std::fs::write(&db, b"not a database at all ".repeat(500)).unwrap();
+        task.all().await;
+        let ended = ended(&journal).unwrap();
+        assert_eq!((&ended["alarm"]["found"], &ended["alarm"]["unreadable"]), (&3.into(), &3.into()), "{ended}");
+        assert!(ended["unreadableBecause"].as_str().unwrap().contains("not a database"), "{ended}");
+        assert!(owed(&journal).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_gate_that_reports_to_nobody_carries_nothing_and_says_so_and_damage_told_is_not_inherited() {
+        let dir = tempfile::tempdir().unwrap();
+        condemned(dir.path()).await;
+        let (journal, _) = open(dir.path());
+        assert_eq!(note(&journal, COUNTER_NOTE, "JT-1").as_deref(), Some("17"));
+        assert_eq!(note(&journal, Legacy::NOT_INHERITED, "alarm/1"), None);
+        carry(&journal, Counting::Nobody).all().await;
+        let ended = ended(&journal).unwrap();
+        assert_eq!((&ended["alarm"]["found"], &ended["alarm"]["carried"]), (&0.into(), &0.into()), "{ended}");
+        assert_eq!(ended["notCarriedBecause"], NOBODY);
+        assert!(owed(&journal).await.unwrap().is_empty());
+    }
+}

@@ -3,7 +3,7 @@
 //! ```text
 //!   after the start, then every journal.proof_every_h:
 //!     structure (quick_check, if it can be done in a moment) ─► row by row: digest, link, row against document, holes
-//!       damaged, delivered already      JOURNAL_DAMAGED, and on we go: customs has the bytes
+//!       damaged, delivered already      JOURNAL_DAMAGED, and on we go: customs has the bytes (or nobody is to have them)
 //!       damaged, not delivered, or the  the journal is condemned: the gate ends, and its next start sets it aside and
 //!       structure itself                carries over what can be read
 //! ```
@@ -18,10 +18,11 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    archive::Counting,
     clock::Clock,
     event::{Assurance, Class, Draft, EventType, Seq, Subject},
     forward::UPLINK,
-    journal::{Entry, Flaw, Journal, JournalError, JournalReader, Note, Proving, Structure},
+    journal::{Entry, Flaw, Journal, JournalError, JournalReader, Legacy, Note, Proving, Structure},
 };
 
 /// The first proof begins so long after the start, when the rush is over.
@@ -36,7 +37,7 @@ pub(crate) const STRUCTURE_WITHIN: Duration = Duration::from_secs(3);
 /// Findings told one by one; beyond it they are counted.
 pub(crate) const TOLD_MAX: usize = 20;
 /// The kind of the notes that say which findings were told.
-const TOLD_NOTE: &str = "damage";
+const TOLD_NOTE: &str = Legacy::NOT_INHERITED;
 /// The key of the note that says how many more there were.
 const MORE: &str = "more";
 
@@ -70,6 +71,7 @@ enum Verdict {
 pub(crate) struct Proof {
     journal: Journal,
     clock: Clock,
+    counting: Counting,
     every: Duration,
 }
 
@@ -83,8 +85,8 @@ struct Told {
 
 impl Proof {
     /// A proof every so often; `every` of zero means never.
-    pub(crate) const fn new(journal: Journal, clock: Clock, every: Duration) -> Self {
-        Self { journal, clock, every }
+    pub(crate) const fn new(journal: Journal, clock: Clock, counting: Counting, every: Duration) -> Self {
+        Self { journal, clock, counting, every }
     }
 
     /// Proves until told to stop, or until the journal is condemned.
@@ -200,9 +202,8 @@ impl Proof {
         if !self.is_still_there(class, seq).await? {
             return Ok(Verdict::GoesOn);
         }
-        let cursor = self.reading(move |reader| reader.cursor(&UPLINK, class)).await?;
-        if seq > cursor {
-            return Ok(self.condemn(flaw));
+        if let Some(undelivered) = self.undelivered(flaw.clone(), class, seq).await? {
+            return Ok(self.condemn(undelivered));
         }
         let key = format!("{class}/{seq}");
         if told.keys.contains(&key) {
@@ -212,11 +213,34 @@ impl Proof {
             told.found_more += 1;
             return Ok(Verdict::GoesOn);
         }
-        tracing::error!(class = class.as_str(), seq = seq.0, what = flaw.what, "a delivered event is not what was written any more");
+        tracing::error!(class = class.as_str(), seq = seq.0, what = flaw.what, "an event is not what was written any more");
         let note = Note::keep(TOLD_NOTE, key.clone(), flaw.what.clone());
-        self.journal.append(Entry::new(alarm(&self.clock, &flaw, Delivered::Yes, None)).with(note)).await?;
+        self.journal.append(Entry::new(alarm(&self.clock, &flaw, self.delivered(), None)).with(note)).await?;
         told.keys.insert(key);
         Ok(Verdict::GoesOn)
+    }
+
+    /// What of this flaw customs should still get: it itself, or the end of a hole that began before the cursor. A gate
+    /// that reports to nobody owes nothing.
+    async fn undelivered(&self, flaw: Flaw, class: Class, seq: Seq) -> Result<Option<Flaw>, JournalError> {
+        if self.counting == Counting::Nobody {
+            return Ok(None);
+        }
+        let look = move |reader: &JournalReader| {
+            let cursor = reader.cursor(&UPLINK, class)?;
+            if seq > cursor {
+                return Ok(Some(flaw));
+            }
+            Ok(reader.proven_after(class, cursor, Seq::NONE, 1, usize::MAX)?.1)
+        };
+        self.reading(look).await
+    }
+
+    const fn delivered(&self) -> Delivered {
+        match self.counting {
+            Counting::Uplink => Delivered::Yes,
+            Counting::Nobody => Delivered::No,
+        }
     }
 
     /// Whether a new connection sees the same: what was dropped meanwhile, or misread, is no damage.
@@ -245,9 +269,9 @@ impl Proof {
         if told.found_more == 0 || told.found_more == told.more {
             return Ok(());
         }
-        let flaw = Flaw { place: None, what: format!("{} more delivered events are not what was written", told.found_more) };
+        let flaw = Flaw { place: None, what: format!("{} more events are not what was written", told.found_more) };
         let note = Note::keep(TOLD_NOTE, MORE, told.found_more.to_string());
-        let draft = alarm(&self.clock, &flaw, Delivered::Yes, Some(told.found_more));
+        let draft = alarm(&self.clock, &flaw, self.delivered(), Some(told.found_more));
         self.journal.append(Entry::new(draft).with(note)).await.map(drop)
     }
 }
@@ -279,9 +303,13 @@ mod tests {
     use crate::journal::{Beginning, JournalConfig, Opening};
 
     fn open(dir: &Path, quota: u64) -> (Proof, Opening) {
+        open_for(dir, quota, Counting::Uplink)
+    }
+
+    fn open_for(dir: &Path, quota: u64, counting: Counting) -> (Proof, Opening) {
         let config = JournalConfig { telemetry_quota_bytes: quota, ..JournalConfig::default() };
         let (journal, opening) = Journal::open(dir, config, Source::new("idsrg", "g01").unwrap()).unwrap();
-        (Proof::new(journal, Clock::new(Duration::from_secs(1), None), Duration::from_secs(1)), opening)
+        (Proof::new(journal, Clock::new(Duration::from_secs(1), None), counting, Duration::from_secs(1)), opening)
     }
 
     async fn record(proof: &Proof, class: Class, count: u64) {
@@ -381,7 +409,34 @@ mod tests {
         tool.execute("DELETE FROM event WHERE class = 0 AND seq = 5", []).unwrap();
         drop(tool);
         assert_eq!(proof.once(Duration::ZERO).await.unwrap(), Verdict::Condemned);
-        assert!(proof.journal.condemned().await.what.contains("the numbers from 5 to 5 before it are missing"));
+        assert!(proof.journal.condemned().await.what.contains("the numbers from 5 to 5 are missing"));
+    }
+
+    #[tokio::test]
+    async fn a_hole_that_reaches_beyond_what_is_delivered_condemns_the_journal() {
+        let dir = tempfile::tempdir().unwrap();
+        let (proof, _) = open(dir.path(), u64::MAX);
+        record(&proof, Class::Alarm, 20).await;
+        deliver(&proof, Seq(7)).await;
+        let tool = rusqlite::Connection::open(dir.path().join("journal.db")).unwrap();
+        tool.execute("DELETE FROM event WHERE class = 0 AND seq BETWEEN 5 AND 9", []).unwrap();
+        drop(tool);
+        assert_eq!(proof.once(Duration::ZERO).await.unwrap(), Verdict::Condemned);
+        assert_eq!(proof.journal.condemned().await.place, Some((Class::Alarm, Seq(8))));
+    }
+
+    #[tokio::test]
+    async fn a_gate_that_reports_to_nobody_tells_of_damage_once_and_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let (proof, _) = open_for(dir.path(), u64::MAX, Counting::Nobody);
+        record(&proof, Class::Alarm, 20).await;
+        falsify(dir.path(), 11, 11);
+        for _ in 0..2 {
+            assert_eq!(proof.once(Duration::ZERO).await.unwrap(), Verdict::GoesOn);
+            let told = told(&proof);
+            assert_eq!(told.len(), 1, "{told:?}");
+            assert_eq!((&told[0]["seq"], &told[0]["delivered"]), (&"11".into(), &false.into()));
+        }
     }
 
     #[tokio::test]

@@ -7,14 +7,12 @@
 //! What must hold: adopting is one transaction, and doing it again changes nothing; a journal that is set aside while it
 //! still owes something hands the debt on with its other notes.
 
-use std::path::Path;
-
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use serde::{Deserialize, Serialize};
 
 use super::aside::Unclaimed;
 use super::entry::Note;
-use super::salvage::{Plan, Salvage};
+use super::salvage::{Plan, Salvage, Unopened};
 
 /// The kind of the notes that say what is owed; the key is the name of the directory.
 pub const LEGACY_NOTE: &str = "legacy";
@@ -34,6 +32,9 @@ pub struct Legacy {
     pub notes: u64,
     /// Whether those were all.
     pub notes_whole: bool,
+    /// Whether they could not be read when this journal began and are still to be copied.
+    #[serde(default)]
+    pub notes_owed: bool,
     /// Whether its `JOURNAL_SET_ASIDE` is recorded.
     #[serde(default)]
     pub announced: bool,
@@ -43,6 +44,9 @@ pub struct Legacy {
 }
 
 impl Legacy {
+    /// The kind of notes that say which damage was told. No other journal inherits them: its numbers are its own.
+    pub const NOT_INHERITED: &str = "damage";
+
     /// The note that keeps this.
     ///
     /// # Panics
@@ -69,46 +73,29 @@ pub(super) fn adopt(connection: &mut Connection, unclaimed: &Unclaimed) -> Resul
     if known.is_some() {
         return Ok(());
     }
-    let mut legacy = Legacy { name, reason: unclaimed.reason.clone(), notes: 0, notes_whole: true, announced: false, plan: None };
+    let mut legacy =
+        Legacy { name, reason: unclaimed.reason.clone(), notes: 0, notes_whole: false, notes_owed: false, announced: false, plan: None };
     // What this journal knows already is newer than what the old one knew.
     let insert = "INSERT INTO note (kind, key, value) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
-    if holds_database(&unclaimed.to) {
-        let copied = Salvage::open(&unclaimed.to).and_then(|old| {
-            old.notes(|kind, key, value| {
-                legacy.notes += transaction.prepare_cached(insert)?.execute(params![kind, key, value])? as u64;
-                Ok(())
-            })
-        });
-        match copied {
-            Ok(whole) => legacy.notes_whole = whole,
-            Err(NotSaved::Old(_)) => legacy.notes_whole = false,
-            Err(NotSaved::New(error)) => return Err(error),
+    // One look can fail for a reason that has nothing to do with what lies there.
+    match Salvage::of(&unclaimed.to).or_else(|_| Salvage::of(&unclaimed.to)) {
+        Ok(mut old) => {
+            while let Some(some) = old.next_notes() {
+                for note in some.iter().filter(|note| note.kind != Legacy::NOT_INHERITED) {
+                    legacy.notes += transaction.prepare_cached(insert)?.execute(params![note.kind, note.key, note.value])? as u64;
+                }
+            }
+            legacy.notes_whole = old.notes_whole();
+            if legacy.notes > 0 && !legacy.notes_whole {
+                transaction.execute(insert, params![FORM.0, FORM.1, FORM.2.as_bytes()])?;
+            }
         }
-        if legacy.notes > 0 && !legacy.notes_whole {
-            transaction.execute(insert, params![FORM.0, FORM.1, FORM.2.as_bytes()])?;
+        Err(Unopened::Gone(_)) => {}
+        Err(why @ (Unopened::Broken(_) | Unopened::Refused(_))) => {
+            tracing::error!(from = %unclaimed.to.display(), %why, "the notes of the journal set aside cannot be read yet; they are copied later");
+            legacy.notes_owed = true;
         }
-    } else {
-        legacy.notes_whole = false;
     }
     transaction.execute(insert, params![LEGACY_NOTE, legacy.name, legacy.note().value])?;
     transaction.commit()
-}
-
-fn holds_database(dir: &Path) -> bool {
-    dir.join(super::schema::FILE).is_file()
-}
-
-/// On which side copying failed.
-#[derive(Debug)]
-pub(super) enum NotSaved {
-    /// The old journal cannot be read.
-    Old(String),
-    /// The new one cannot be written.
-    New(rusqlite::Error),
-}
-
-impl From<rusqlite::Error> for NotSaved {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::New(error)
-    }
 }

@@ -1,7 +1,7 @@
 //! Proving, while the gate works, that what is on disk is what was written: a piece at a time, and before anything is sent.
 //!
 //! ```text
-//!   forwarding: after(class, seq) ─► documents whose digest is right, up to the first that is not
+//!   forwarding: after(class, seq) ─► documents that are what was recorded, up to the first that is not, or is missing
 //!   background: row, row, row …   ─► digest, link, row against document, holes      let go after every piece
 //!               quick_check       ─► the trees themselves, as long as its deadline lets it
 //! ```
@@ -20,7 +20,7 @@ use super::store::{self, seq, signed, unsigned};
 use super::verify::{Before, ROW, stored};
 use super::{JournalError, JournalReader, Record};
 use crate::event::document::Head as Document;
-use crate::event::{Class, Digest, Seq};
+use crate::event::{Class, Digest, JournalId, Seq};
 
 /// Steps of the database machine between two looks at the deadline of a structure check: a fraction of a millisecond.
 const LOOK_EVERY: i32 = 4_000;
@@ -148,6 +148,28 @@ fn front(connection: &Connection, class: Class) -> Result<Row, rusqlite::Error> 
     Ok(front.unwrap_or(Row { seq: Seq::NONE, octets: 0, digest: Some(Digest::ZERO) }))
 }
 
+/// Numbers that are missing out of order. The first of them is the place, because that is the one not to pass over.
+fn hole(class: Class, from: Seq, to: Seq) -> Flaw {
+    Flaw { place: Some((class, from)), what: format!("the numbers from {from} to {to} are missing") }
+}
+
+/// What in a row that is about to be sent is not what was recorded.
+fn unsendable(record: &Record, class: Class, number: Seq, digest: Digest, journal: JournalId) -> Option<String> {
+    let found = Digest::of(&record.doc);
+    if found != digest {
+        return Some(format!("the digest of its document is {found}, recorded was {digest}"));
+    }
+    let document = match Document::parse(&record.doc) {
+        Ok(document) => document,
+        Err(error) => return Some(format!("its document cannot be read: {error}")),
+    };
+    let agrees = document.class == class && document.seq == number && document.journal == journal && document.word == record.kind.as_str();
+    (!agrees).then(|| {
+        let (class, seq, journal, word) = (document.class, document.seq, document.journal, &document.word);
+        format!("its row is of the type {} and its document is {class} {seq} of {journal}, {word}", record.kind)
+    })
+}
+
 fn look(reader: &JournalReader, class: Class, mut before: Row, limit: usize) -> Result<(Step, Row), JournalError> {
     let mut step = Step::default();
     let mut statement =
@@ -156,11 +178,11 @@ fn look(reader: &JournalReader, class: Class, mut before: Row, limit: usize) -> 
     while let Some(row) = rows.next()? {
         step.rows += 1;
         let number = seq(row.get(0)?);
-        let mut flaw = |what| step.flaws.push(Flaw { place: Some((class, number)), what });
         let follows = number == before.seq.next();
         if !follows {
-            flaw(format!("the numbers from {} to {} before it are missing", before.seq.next(), number.before()));
+            step.flaws.push(hole(class, before.seq.next(), number.before()));
         }
+        let mut flaw = |what| step.flaws.push(Flaw { place: Some((class, number)), what });
         match stored(row) {
             Ok(stored) => {
                 let sum = Before { seq: before.seq, octets: before.octets };
@@ -201,8 +223,9 @@ impl JournalReader {
         Ok(front.seq < number && (missing || step.flaws.iter().any(|flaw| flaw.place == Some((class, number)))))
     }
 
-    /// The events of `class` after `seq`, in order, as [`JournalReader::after`] has them, up to the first whose document
-    /// is not what was recorded, and what is wrong with that one.
+    /// The events of `class` after `seq`, in order, as [`JournalReader::after`] has them, up to the first that is not what
+    /// was recorded or is missing, and what is wrong there. What is gone in order is not missing. `end` is the last number
+    /// known to be recorded; [`Seq::NONE`] when nobody knows.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -210,17 +233,37 @@ impl JournalReader {
         &self,
         class: Class,
         seq: Seq,
+        end: Seq,
         limit: usize,
         max_bytes: usize,
     ) -> Result<(Vec<Record>, Option<Flaw>), JournalError> {
+        // The rows and where they begin must be of one moment.
+        let moment = self.connection.unchecked_transaction()?;
+        let found = self.proven(class, seq, end, limit, max_bytes)?;
+        moment.finish()?;
+        Ok(found)
+    }
+
+    fn proven(
+        &self,
+        class: Class,
+        seq: Seq,
+        end: Seq,
+        limit: usize,
+        max_bytes: usize,
+    ) -> Result<(Vec<Record>, Option<Flaw>), JournalError> {
+        let front = front(&self.connection, class)?.seq;
         let mut statement = self
             .connection
             .prepare_cached(&format!("SELECT {COLUMNS}, digest FROM event WHERE class = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3"))?;
         let mut rows = statement.query(params![class as i64, signed(seq.0), signed(limit as u64)])?;
         let mut records = Vec::new();
-        let mut bytes = 0;
+        let (mut bytes, mut before) = (0, seq.max(front));
         while let Some(row) = rows.next()? {
             let number = store::seq(row.get(1)?);
+            if number > before.next() {
+                return Ok((records, Some(hole(class, before.next(), number.before()))));
+            }
             let flaw = |what| Flaw { place: Some((class, number)), what };
             let (record, digest) = match (record(row), row.get("digest").map(Digest)) {
                 (Ok(record), Ok(digest)) => (record, digest),
@@ -229,17 +272,18 @@ impl JournalReader {
                 }
                 (Err(error), _) | (_, Err(error)) => return Err(error.into()),
             };
-            let found = Digest::of(&record.doc);
-            if found != digest {
-                return Ok((records, Some(flaw(format!("the digest of its document is {found}, recorded was {digest}")))));
+            if let Some(what) = unsendable(&record, class, number, digest, self.journal()) {
+                return Ok((records, Some(flaw(what))));
             }
             bytes += record.doc.len();
             if bytes > max_bytes && !records.is_empty() {
-                break;
+                return Ok((records, None));
             }
+            before = before.max(number);
             records.push(record);
         }
-        Ok((records, None))
+        let missing = records.len() < limit && before < end;
+        Ok((records, missing.then(|| hole(class, before.next(), end))))
     }
 
     /// What the database says of its own structure, if it can be said `within` this time: it is one long read, during

@@ -15,7 +15,6 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
 use serde::{Deserialize, Serialize};
 
-use super::legacy::NotSaved;
 use super::mark::{Found, Mark};
 use super::store::signed;
 use super::{Outlet, schema};
@@ -104,7 +103,12 @@ impl Stretch {
             self.missing.insert(at, (number + 1, to));
         }
         if from < number {
-            self.missing.insert(at, (from, number - 1));
+            if self.missing.len() < STRETCHES_MAX {
+                self.missing.insert(at, (from, number - 1));
+            } else {
+                // The plan goes into one note, which has a bound.
+                self.lost += number - from;
+            }
         }
         true
     }
@@ -123,38 +127,103 @@ pub struct Saved {
     pub doc: Vec<u8>,
 }
 
+/// A note of the old journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OldNote {
+    /// What it is about.
+    pub kind: String,
+    /// Which one of that kind.
+    pub key: String,
+    /// The fact.
+    pub value: Vec<u8>,
+}
+
+/// How far the walk over the notes is: from the front as far as that goes, then from the back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum NoteWalk {
+    Forward(String, String),
+    Backward(String, String),
+    /// The end, and whether those were all.
+    Ended {
+        whole: bool,
+    },
+}
+
+/// Why a journal that was set aside cannot be opened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unopened {
+    /// There is nothing to open: do not wait for it.
+    #[error("{0}")]
+    Gone(String),
+    /// It seems to be no database, or a broken one: look some more times, bad reads pass too.
+    #[error("{0}")]
+    Broken(String),
+    /// The machine refuses (no room, no file handle, a disk that fails): try again.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl Unopened {
+    /// Whether nothing will ever be read there.
+    #[must_use]
+    pub const fn is_gone(&self) -> bool {
+        matches!(self, Self::Gone(_))
+    }
+
+    /// Whether what was read speaks against the file, not against the machine.
+    #[must_use]
+    pub const fn is_broken(&self) -> bool {
+        matches!(self, Self::Broken(_))
+    }
+
+    fn of(error: &rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode as Code;
+        // `Unknown` is what SQLite answers to a header it does not understand.
+        match error.sqlite_error_code() {
+            Some(Code::DatabaseCorrupt | Code::NotADatabase | Code::Unknown) => Self::Broken(error.to_string()),
+            _ => Self::Refused(error.to_string()),
+        }
+    }
+}
+
 /// The old journal, open for reading.
 #[derive(Debug)]
 pub struct Salvage {
     connection: Connection,
     mark: Option<Mark>,
+    walk: NoteWalk,
 }
 
 impl Salvage {
-    /// Opens what is in `dir`.
-    pub(super) fn open(dir: &Path) -> Result<Self, NotSaved> {
-        let old = |error: rusqlite::Error| NotSaved::Old(error.to_string());
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        if super::aside::is_emptied(dir) {
-            return Err(NotSaved::Old("the database is empty".to_owned()));
-        }
-        let connection = Connection::open_with_flags(dir.join(schema::FILE), flags).map_err(old)?;
-        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(old)?;
-        schema::prepare_reader(&connection).map_err(old)?;
-        // The first look tells whether it is a database at all.
-        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).map_err(old)?;
-        Ok(Self { connection, mark: whole_mark(dir) })
-    }
-
     /// Opens what was set aside in `dir`.
     ///
     /// # Errors
-    /// Why nothing of it can be read, in words.
-    pub fn of(dir: &Path) -> Result<Self, String> {
-        Self::open(dir).map_err(|why| match why {
-            NotSaved::Old(why) => why,
-            NotSaved::New(error) => error.to_string(),
-        })
+    /// Why nothing of it can be read now, or ever.
+    pub fn of(dir: &Path) -> Result<Self, Unopened> {
+        let path = dir.join(schema::FILE);
+        match path.try_exists() {
+            Ok(true) => {}
+            Ok(false) => return Err(Unopened::Gone(format!("there is no {} in {}", schema::FILE, dir.display()))),
+            Err(error) => return Err(Unopened::Refused(error.to_string())),
+        }
+        if let Some(strange) = super::aside::no_file(dir) {
+            return Err(Unopened::Gone(strange));
+        }
+        if super::aside::is_emptied(dir) {
+            return Err(Unopened::Gone("the database is empty".to_owned()));
+        }
+        let connection = Self::connect(&path).map_err(|error| Unopened::of(&error))?;
+        Ok(Self { connection, mark: whole_mark(dir), walk: NoteWalk::Forward(String::new(), String::new()) })
+    }
+
+    fn connect(path: &Path) -> Result<Connection, rusqlite::Error> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        schema::prepare_reader(&connection)?;
+        // The first look tells whether it is a database at all.
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+        Ok(connection)
     }
 
     /// What there is to carry of a journal that cannot be opened: nothing, out of as much as its mark names.
@@ -168,51 +237,56 @@ impl Salvage {
         Plan { journal: mark.as_ref().map(|mark| mark.journal), classes: CARRIED.map(stretch), telemetry_left: None, row: None, blank: 0 }
     }
 
-    /// Hands over every note that can be read: from the front as far as that goes, then from the back. Whether those
-    /// were all.
-    pub(super) fn notes(&self, mut take: impl FnMut(&str, &str, &[u8]) -> Result<(), rusqlite::Error>) -> Result<bool, NotSaved> {
-        let forward = self.walk_notes("(kind, key) > (?1, ?2) ORDER BY kind, key", (String::new(), String::new()), &mut take)?;
-        if forward {
-            return Ok(true);
+    /// What there is to carry for a gate that reports to nobody: nothing is owed.
+    #[must_use]
+    pub fn unwanted(dir: &Path) -> Plan {
+        let mut plan = Self::nothing(dir);
+        for stretch in &mut plan.classes {
+            (stretch.after, stretch.lost) = (stretch.last, 0);
         }
-        self.walk_notes("(kind, key) < (?1, ?2) ORDER BY kind DESC, key DESC", ("\u{10FFFF}".to_owned(), String::new()), &mut take)?;
-        Ok(false)
+        plan
     }
 
-    /// Whether the end was reached.
-    fn walk_notes(
-        &self,
-        condition: &str,
-        start: (String, String),
-        take: &mut impl FnMut(&str, &str, &[u8]) -> Result<(), rusqlite::Error>,
-    ) -> Result<bool, NotSaved> {
-        let Ok(mut statement) = self.connection.prepare(&format!("SELECT kind, key, value FROM note WHERE {condition} LIMIT {NOTES}"))
-        else {
-            return Ok(false);
+    /// The next notes that can be read, at most 256: from the front as far as that goes, then from the back. None when
+    /// there are no more.
+    pub fn next_notes(&mut self) -> Option<Vec<OldNote>> {
+        let (found, read) = match &self.walk {
+            NoteWalk::Forward(kind, key) => self.some_notes("(kind, key) > (?1, ?2) ORDER BY kind, key", kind, key),
+            NoteWalk::Backward(kind, key) => self.some_notes("(kind, key) < (?1, ?2) ORDER BY kind DESC, key DESC", kind, key),
+            NoteWalk::Ended { .. } => return None,
         };
-        let mut at = start;
+        let last = found.last().map(|note| (note.kind.clone(), note.key.clone()));
+        self.walk = match (&self.walk, last) {
+            // A damaged tree can lead in circles; in order it cannot.
+            (NoteWalk::Forward(kind, key), Some((next, and))) if read && (&next, &and) > (kind, key) => NoteWalk::Forward(next, and),
+            (NoteWalk::Backward(kind, key), Some((next, and))) if read && (&next, &and) < (kind, key) => NoteWalk::Backward(next, and),
+            (NoteWalk::Forward(..), None) if read => NoteWalk::Ended { whole: true },
+            (NoteWalk::Forward(..), _) => NoteWalk::Backward("\u{10FFFF}".to_owned(), String::new()),
+            _ => NoteWalk::Ended { whole: false },
+        };
+        Some(found)
+    }
+
+    /// Whether the notes handed over were all there were; only once [`Salvage::next_notes`] has no more.
+    #[must_use]
+    pub fn notes_whole(&self) -> bool {
+        self.walk == NoteWalk::Ended { whole: true }
+    }
+
+    /// Some notes from one place on, and whether they could be read.
+    fn some_notes(&self, condition: &str, kind: &str, key: &str) -> (Vec<OldNote>, bool) {
+        let mut found = Vec::new();
+        let query = format!("SELECT kind, key, value FROM note WHERE {condition} LIMIT {NOTES}");
+        let Ok(mut statement) = self.connection.prepare_cached(&query) else { return (found, false) };
+        let Ok(mut rows) = statement.query(params![kind, key]) else { return (found, false) };
         loop {
-            let Ok(mut rows) = statement.query(params![at.0, at.1]) else { return Ok(false) };
-            let mut any = None;
-            loop {
-                match rows.next() {
-                    Ok(Some(row)) => {
-                        let (Ok(kind), Ok(key), Ok(value)) = (row.get::<_, String>(0), row.get::<_, String>(1), row.get::<_, Vec<u8>>(2))
-                        else {
-                            return Ok(false);
-                        };
-                        take(&kind, &key, &value).map_err(NotSaved::New)?;
-                        any = Some((kind, key));
-                    }
-                    Ok(None) => break,
-                    Err(_) => return Ok(false),
-                }
-            }
-            match any {
-                // A damaged tree can lead in circles; in order it cannot.
-                Some(next) if next == at => return Ok(false),
-                Some(next) => at = next,
-                None => return Ok(true),
+            match rows.next() {
+                Ok(Some(row)) => match (row.get(0), row.get(1), row.get(2)) {
+                    (Ok(kind), Ok(key), Ok(value)) => found.push(OldNote { kind, key, value }),
+                    _ => return (found, false),
+                },
+                Ok(None) => return (found, true),
+                Err(_) => return (found, false),
             }
         }
     }
@@ -447,5 +521,19 @@ mod tests {
         assert!(stretch.find(3) && stretch.find(10) && !stretch.find(10) && !stretch.find(7));
         assert_eq!(stretch.missing, [(4, 6), (9, 9), (11, 12)]);
         assert_eq!(stretch.unreadable(), 6);
+    }
+
+    #[test]
+    fn what_is_missing_fits_into_its_note_however_it_is_found() {
+        let last = u64::MAX / 4;
+        let mut stretch = Stretch { after: 0, last, next: last, carried: 0, missing: vec![(1, last)], lost: 0 };
+        let mut found = 0;
+        for number in (1..=4_000).map(|n| last / 5_000 * n) {
+            found += u64::from(stretch.find(number));
+            assert!(stretch.missing.len() <= STRETCHES_MAX);
+        }
+        assert!(found > 499, "{found}");
+        assert_eq!(stretch.unreadable() + found, last);
+        assert!(serde_json::to_vec(&[&stretch; 2]).unwrap().len() < super::super::NOTE_MAX - 8_000);
     }
 }
