@@ -210,7 +210,13 @@ impl Carry {
                 Ok(Outcome::Settled) => return,
                 Ok(Outcome::Later) => {}
                 Err(JournalError::Closed) => return,
-                Err(fault) if fault.is_damage() => return self.journal.look_at(&fault),
+                Err(fault) if fault.is_damage() => {
+                    let journal = self.journal.clone();
+                    let again = tokio::task::spawn_blocking(move || journal.look_again_at(&fault)).await;
+                    if again.expect("reading rows does not panic") {
+                        return;
+                    }
+                }
                 // The journal says itself that it refuses, and how long.
                 Err(fault) if fault.may_pass() => tracing::debug!(%fault, "carrying over waits"),
                 Err(fault) => {

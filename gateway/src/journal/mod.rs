@@ -56,7 +56,7 @@ pub(crate) use mark::{LATER as MARK_LATER, SOON as MARK_SOON};
 pub use proving::{Flaw, Proving, Step, Structure};
 pub use reader::{JournalReader, RecordedNote};
 pub use room::{JournalStanding, NoReceipt, Reserve, Room, UpkeepStanding};
-pub use salvage::{CARRIED, Plan, Salvage, Saved, Stretch};
+pub use salvage::{CARRIED, OldNote, Plan, Salvage, Saved, Stretch, Unopened};
 pub use verify::{Fault, Progress, Verified};
 pub use walk::{Extent, Filter, Glance, Moment, Passed, Place, Reached, Walk};
 
