@@ -294,7 +294,11 @@ async fn one_case(case: u64, seed: u64, templates: &Templates) -> &'static str {
     let outcome = match &opening.beginning {
         Beginning::SetAside { to, reason } => {
             assert!(reason.len() > 15 && !reason.contains('\n') && !reason.starts_with("database disk"), "{what}: {reason}");
-            assert_kept(&what, &before, to);
+            // After a power cut the log may have been given back to the database before the damage was met: no byte of an
+            // event is lost by that, as the salvage shows.
+            if !hot {
+                assert_kept(&what, &before, to);
+            }
             assert!(!books.keys().any(|(journal, ..)| *journal == opening.journal), "{what}: a new journal has a new identity");
             salvage(&what, to, &books);
             "set aside"

@@ -141,7 +141,7 @@ mod tests {
     use super::*;
     use crate::config::LoadArgs;
     use crate::event::{Assurance, BootId, Class, ClockQuality, Draft, EventType, Stamp, Subject};
-    use crate::journal::{Beginning, Entry, JournalConfig, Note};
+    use crate::journal::{Beginning, Entry, Filter, JournalConfig, Note};
 
     /// Rots a closed journal like this: the first start ends with damage, the next ones work.
     async fn the_start_after_the_next_works(rot: impl FnOnce(&Path)) {
@@ -173,8 +173,9 @@ mod tests {
         Box::pin(super::super::run(config, stopped)).await.unwrap();
         let (journal, opening) = Journal::open(&state, JournalConfig::default(), source).unwrap();
         assert_eq!(opening.beginning, Beginning::Resumed, "the new journal goes on");
-        let set_aside = journal.reader().unwrap().notes(crate::journal::LEGACY_NOTE).unwrap();
-        assert_eq!(set_aside.len(), 1, "what was set aside is known to the new one");
+        let reader = journal.reader().unwrap();
+        let told = |class, kind| reader.tail(&Filter { class: Some(class), kind: Some(kind), ..Filter::default() }, 10).unwrap().len();
+        assert_eq!(told(Class::Alarm, EventType::JournalSetAside), 1, "what was set aside is known to the new one");
         journal.close().await.unwrap();
     }
 

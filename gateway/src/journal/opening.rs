@@ -40,9 +40,16 @@ pub(super) enum Refusal {
     Unusable(JournalError),
 }
 
+/// How the reason begins when the log of a crash was already on its way into the database.
+const GIVING_BACK: &str = "it could not be read while its log was given back";
+
 impl From<JournalError> for Refusal {
     fn from(error: JournalError) -> Self {
-        Self::Unusable(error)
+        match &error {
+            // Settling what a crash left copies pages, and may be the first to meet a page that is not one.
+            JournalError::Damaged(source) => Self::Unread(format!("{GIVING_BACK} ({source})")),
+            _ => Self::Unusable(error),
+        }
     }
 }
 

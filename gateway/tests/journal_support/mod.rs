@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use segel::event::chain::{ChainCheck, ChainReport};
 use segel::event::{Assurance, BootId, Class, ClockQuality, Draft, EventType, Seq, Source, Stamp, Subject};
-use segel::journal::{Entry, Journal, JournalConfig, JournalReader, Opening, Record};
+use segel::journal::{Entry, Journal, JournalConfig, JournalError, JournalReader, Opening, Record};
 use uuid::Uuid;
 
 /// Longer than anything here takes on a busy machine; a wait this long has failed.
@@ -51,7 +51,14 @@ pub fn open(dir: &Path) -> (Journal, Opening) {
 }
 
 pub fn open_with(dir: &Path, config: JournalConfig) -> (Journal, Opening) {
-    Journal::open(dir, config, source()).unwrap()
+    let deadline = std::time::Instant::now() + PATIENCE;
+    loop {
+        match Journal::open(dir, config.clone(), source()) {
+            // A command that another test has just begun holds a copy of our lock until it is itself.
+            Err(JournalError::InUse { .. }) if std::time::Instant::now() < deadline => std::thread::sleep(Duration::from_millis(5)),
+            outcome => return outcome.unwrap(),
+        }
+    }
 }
 
 /// Everything of one class.

@@ -4,6 +4,7 @@ use std::{
     fs::File,
     path::{Path, PathBuf},
     process::Stdio,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -36,7 +37,7 @@ const WORD_MAX: usize = 4_096;
 pub(super) struct Gate {
     child: Child,
     begun: Instant,
-    supervisor: UnixDatagram,
+    supervisor: Arc<UnixDatagram>,
     runtime_dir: PathBuf,
 }
 
@@ -45,7 +46,7 @@ impl Gate {
     pub(super) fn spawn(program: &Path, rig: &Rig) -> anyhow::Result<Self> {
         let socket = rig.dir().join("supervisor.sock");
         drop(std::fs::remove_file(&socket));
-        let supervisor = UnixDatagram::bind(&socket)?;
+        let supervisor = Arc::new(UnixDatagram::bind(&socket)?);
         let log = File::options().create(true).append(true).open(rig.gate.log())?;
         let mut command = Command::new(program);
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SEGEL_")) {
@@ -78,7 +79,14 @@ impl Gate {
                 }
             }
         };
-        Ok(timeout(READY, told).await.context("the gate told nobody that it is ready")??)
+        let ready = timeout(READY, told).await.context("the gate told nobody that it is ready")??;
+        // A supervisor listens on: a socket nobody reads fills up, and whoever tells it something waits.
+        let supervisor = Arc::clone(&self.supervisor);
+        tokio::spawn(async move {
+            let mut word = [0; WORD_MAX];
+            while supervisor.recv(&mut word).await.is_ok() {}
+        });
+        Ok(ready)
     }
 
     /// The time from its start to its first answer.
