@@ -50,6 +50,7 @@ pub fn open(dir: &Path) -> (Journal, Opening) {
     open_with(dir, JournalConfig::default())
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "as the journal itself takes it")]
 pub fn open_with(dir: &Path, config: JournalConfig) -> (Journal, Opening) {
     let deadline = std::time::Instant::now() + PATIENCE;
     loop {
