@@ -6,24 +6,7 @@ mod journal_support;
 
 use journal_support::*;
 use segel::event::{Class, Digest, Seq};
-use segel::journal::{Beginning, JournalReader, Segment};
-
-/// The stretch `first..=last` as somebody who sealed it would describe it.
-fn segment(reader: &JournalReader, class: Class, first: u64, last: u64) -> Segment {
-    let records = all(reader, class);
-    let inside: Vec<_> = records.iter().filter(|record| (first..=last).contains(&record.seq.0)).collect();
-    Segment {
-        class,
-        first: Seq(first),
-        last: Seq(last),
-        count: last + 1 - first,
-        bytes: inside.iter().map(|record| record.doc.len() as u64).sum(),
-        digest: inside.last().map_or(Digest::ZERO, |record| Digest::of(&record.doc)),
-        name: format!("{class}-{first}-{last}.jsonl"),
-        manifest: Digest::of(b"manifest"),
-        place: "/somewhere".to_owned(),
-    }
-}
+use segel::journal::Beginning;
 
 #[tokio::test]
 async fn numbers_and_the_chain_go_on_when_every_event_of_a_class_went_to_the_archive() {

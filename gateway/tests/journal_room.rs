@@ -11,23 +11,6 @@ use segel::journal::{Entry, Journal, JournalConfig, JournalError, JournalReader,
 
 const UPLINK: Outlet = Outlet::named("uplink");
 
-/// The stretch `first..=last` as somebody who sealed it would describe it.
-fn segment(reader: &JournalReader, class: Class, first: u64, last: u64) -> Segment {
-    let records = all(reader, class);
-    let inside: Vec<_> = records.iter().filter(|record| (first..=last).contains(&record.seq.0)).collect();
-    Segment {
-        class,
-        first: Seq(first),
-        last: Seq(last),
-        count: last + 1 - first,
-        bytes: inside.iter().map(|record| record.doc.len() as u64).sum(),
-        digest: inside.last().map_or(Digest::ZERO, |record| Digest::of(&record.doc)),
-        name: format!("{class}-{first}-{last}.jsonl"),
-        manifest: Digest::of(b"manifest"),
-        place: "/somewhere".to_owned(),
-    }
-}
-
 fn receipt() -> Entry {
     entry(Class::Receipt, 1_000_000)
 }

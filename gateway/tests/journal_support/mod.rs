@@ -7,8 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use segel::event::chain::{ChainCheck, ChainReport};
-use segel::event::{Assurance, BootId, Class, ClockQuality, Draft, EventType, Seq, Source, Stamp, Subject};
-use segel::journal::{Entry, Journal, JournalConfig, JournalError, JournalReader, Opening, Record};
+use segel::event::{Assurance, BootId, Class, ClockQuality, Digest, Draft, EventType, Seq, Source, Stamp, Subject};
+use segel::journal::{Entry, Journal, JournalConfig, JournalError, JournalReader, Opening, Record, Segment};
 use uuid::Uuid;
 
 /// Longer than anything here takes on a busy machine; a wait this long has failed.
@@ -106,5 +106,22 @@ pub async fn until(mut condition: impl FnMut() -> bool) {
     while !condition() {
         assert!(tokio::time::Instant::now() < deadline, "this should have become true long ago");
         tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// The stretch `first..=last` as somebody who sealed it would describe it.
+pub fn segment(reader: &JournalReader, class: Class, first: u64, last: u64) -> Segment {
+    let records = all(reader, class);
+    let inside: Vec<_> = records.iter().filter(|record| (first..=last).contains(&record.seq.0)).collect();
+    Segment {
+        class,
+        first: Seq(first),
+        last: Seq(last),
+        count: last + 1 - first,
+        bytes: inside.iter().map(|record| record.doc.len() as u64).sum(),
+        digest: inside.last().map_or(Digest::ZERO, |record| Digest::of(&record.doc)),
+        name: format!("{class}-{first}-{last}.jsonl"),
+        manifest: Digest::of(b"manifest"),
+        place: "/somewhere".to_owned(),
     }
 }
