@@ -18,11 +18,11 @@ use bench::{Kept, epc, kept, plug_in};
 use libtest_mimic::Arguments;
 use segel_drivers::{
     MacAddress, Sighting,
-    ble::{AdapterName, BleScan, BleScanConfig, Register},
+    ble::{AdapterName, BleScan, BleScanConfig, KnownSeal, Payload, Register, air::uuid16},
     codec::uhf::Dialect,
 };
 use segel_hardware_tests::bluez::{
-    Bluez, Bus, Payload, Times,
+    Bluez, Bus, Times,
     again::{Place, on, on_private_bus},
 };
 use uuid::Uuid;
@@ -101,7 +101,7 @@ async fn a_hung_adapter_does_not_stop_the_other_radio(place: Place) {
     assert!(reason.contains("still hangs in a call"), "no second thread beside a hung one: {reason}");
 }
 
-const BTHOME: Uuid = Uuid::from_u128(0x0000_FCD2_0000_1000_8000_0080_5F9B_34FB);
+const BTHOME: Uuid = uuid16(0xFCD2);
 
 fn mac(text: &str) -> MacAddress {
     text.parse().expect("an address")
@@ -122,7 +122,7 @@ fn locked(packet: u8) -> [Payload; 1] {
 
 fn config(name: &str, adapter: AdapterName) -> BleScanConfig {
     let mut register = Register::new();
-    register.insert(seal(), "JT-8000620011".parse().expect("a seal"), None);
+    register.insert(seal(), KnownSeal::bthome("JT-8000620011".parse().expect("a seal"), None));
     BleScanConfig::new(name.parse().expect("a name"), adapter, Arc::new(register))
 }
 

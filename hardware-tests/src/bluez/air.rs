@@ -2,13 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use segel_drivers::MacAddress;
+use segel_drivers::{MacAddress, ble::Payload};
 use uuid::Uuid;
 
 use super::{
     device::Device,
     path,
-    seal::Payload,
     wire::{self, DEVICE, Props, changed, text, texts},
     world::World,
 };

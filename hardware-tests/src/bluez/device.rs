@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use segel_drivers::MacAddress;
+use segel_drivers::{MacAddress, ble::air::uuid16};
 use uuid::Uuid;
 
 use super::{
@@ -226,7 +226,7 @@ impl World {
             device.gatt = gatt::table(ports);
             news.extend(device.gatt.iter().map(|attribute| added(&format!("{at}/{}", attribute.path), &attribute.interfaces(&at))));
         }
-        for uuid in [gatt::uuid16(0x1801), ports.service] {
+        for uuid in [uuid16(0x1801), ports.service] {
             if !device.uuids.contains(&uuid) {
                 device.uuids.push(uuid);
             }

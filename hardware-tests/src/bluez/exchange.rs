@@ -1,6 +1,6 @@
 //! Reading, writing and being notified over a link.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use segel_drivers::MacAddress;
 use zbus::OwnedVariant;
@@ -153,10 +153,8 @@ impl World {
         match self.seals.get_mut(&device.1).and_then(|seal| seal.notify.strike()) {
             None => {}
             Some(NotifyFault::Lost) => answers.clear(),
-            Some(NotifyFault::LostOne(number)) => {
-                if number < answers.len() {
-                    answers.remove(number);
-                }
+            Some(NotifyFault::LostOne(lost)) => {
+                answers = answers.into_iter().enumerate().filter(|(number, _)| *number != lost).map(|(_, answer)| answer).collect();
             }
             Some(NotifyFault::Twice) => answers = answers.into_iter().flat_map(|answer| [answer.clone(), answer]).collect(),
             Some(NotifyFault::Late(late)) => wait = late,
@@ -165,7 +163,7 @@ impl World {
             }
         }
         let (name, address) = (device.0.to_owned(), device.1);
-        self.after(wait.max(Duration::ZERO), move |world| {
+        self.after(wait, move |world| {
             for answer in &answers {
                 world.notify_now((&name, address), link, answer);
             }

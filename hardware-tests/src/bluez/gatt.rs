@@ -7,20 +7,13 @@
 //!   or, where both are one:  char0011 write, notify, read      desc0013 2902
 //! ```
 
+use segel_drivers::{ble::air::uuid16, sim::SimPorts};
 use uuid::Uuid;
 
-use super::{
-    SimPorts,
-    wire::{CHARACTERISTIC, DESCRIPTOR, Interfaces, Props, SERVICE, object, text, texts},
-};
+use super::wire::{CHARACTERISTIC, DESCRIPTOR, Interfaces, Props, SERVICE, object, text, texts};
 
 /// The largest packet of the emulated links, in bytes; bluetoothd asks for 517 and gets what the peripheral has.
 const MTU: u16 = 247;
-
-/// A 16-bit UUID in full.
-pub(super) fn uuid16(short: u16) -> Uuid {
-    Uuid::from_u128(0x0000_0000_0000_1000_8000_0080_5F9B_34FB | (u128::from(short) << 96))
-}
 
 /// What a characteristic is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use segel_drivers::MacAddress;
+use segel_drivers::{MacAddress, ble::Payload, sim::SimLock};
 use uuid::Uuid;
 
 use super::{
@@ -18,7 +18,7 @@ use super::{
     fault::{Answer, ConnectFault, NotifyFault, Times, WriteFault},
     path,
     rules::Rules,
-    seal::{Payload, Seal, SimLock},
+    seal::Seal,
     serve::{BluezError, Daemon, Shared},
     world::{Pace, Rule, World},
 };

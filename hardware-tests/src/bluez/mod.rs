@@ -41,6 +41,5 @@ pub use bus::{Bus, BusError};
 pub use fault::{Answer, ConnectFault, NotifyFault, Times, WriteFault};
 pub use handle::{Bluez, Hci, SealAt};
 pub use rules::Rules;
-pub use seal::{Payload, SimLock, SimPorts};
 pub use serve::BluezError;
 pub use world::Pace;

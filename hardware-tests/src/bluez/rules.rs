@@ -61,7 +61,7 @@ impl Rules {
         let header = message.header();
         let sender = header.sender().map(ToString::to_string).unwrap_or_default();
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match header.member().map(|member| member.as_str()) {
+        match header.member().map(zbus::names::MemberName::as_str) {
             Some("AddMatch") => *held.entry(sender).or_default() += 1,
             Some("RemoveMatch") => *held.entry(sender).or_default() -= 1,
             Some("NameOwnerChanged") => {

@@ -6,62 +6,10 @@ use std::{
     time::Duration,
 };
 
-use segel_drivers::MacAddress;
+use segel_drivers::sim::SimLock;
 use uuid::Uuid;
 
 use super::fault::{Armed, ConnectFault, NotifyFault, WriteFault};
-
-/// What an advertisement carries.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Payload {
-    /// Nothing but itself.
-    Bare,
-    /// Service data.
-    ServiceData {
-        /// Whose.
-        uuid: Uuid,
-        /// What.
-        bytes: Vec<u8>,
-    },
-    /// Manufacturer data.
-    ManufacturerData {
-        /// The company's number.
-        company: u16,
-        /// What.
-        bytes: Vec<u8>,
-    },
-}
-
-/// The seal's side of a connection: bytes in, bytes out; no radio and no clock of its own.
-pub trait SimLock: Send + 'static {
-    /// The address it advertises with.
-    fn address(&self) -> MacAddress;
-    /// The name it advertises.
-    fn name(&self) -> Option<String>;
-    /// Where it is written to and answers.
-    fn ports(&self) -> SimPorts;
-    /// What its next advertisement carries.
-    fn advertise(&mut self) -> Vec<Payload>;
-    /// A new connection begins.
-    fn connected(&mut self);
-    /// Bytes were written; the notifications it answers with.
-    fn written(&mut self, bytes: &[u8]) -> Vec<Vec<u8>>;
-    /// What reading the characteristic it notifies through gives.
-    fn value(&self) -> Vec<u8>;
-    /// How often its bolt moved to open.
-    fn openings(&self) -> u32;
-}
-
-/// The characteristics of a simulated seal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SimPorts {
-    /// The service.
-    pub service: Uuid,
-    /// Where it is written to.
-    pub write: Uuid,
-    /// Where it notifies; may be the same.
-    pub notify: Uuid,
-}
 
 /// The signal strength of a seal nobody said otherwise of, in dBm.
 pub(super) const USUAL_RSSI: i16 = -60;

@@ -275,7 +275,7 @@ impl World {
         let call = ticket.call.clone();
         let header = call.header();
         let member = header.member().map(ToString::to_string).unwrap_or_default();
-        let place = Place::of(header.path().map(|path| path.as_str()).unwrap_or_default());
+        let place = Place::of(header.path().map(zbus::ObjectPath::as_str).unwrap_or_default());
         let done = match (place, member.as_str()) {
             (Place::Root, "GetManagedObjects") => {
                 let objects = self.objects();
