@@ -151,7 +151,7 @@ impl Bluez {
         (world.book.heard, world.book.unheard)
     }
 
-    /// The match rules the clients of the bus hold, the emulator's own one among them.
+    /// The match rules the clients of the bus hold.
     #[must_use]
     pub fn rules(&self) -> &Rules {
         &self.rules
