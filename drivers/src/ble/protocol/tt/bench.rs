@@ -129,7 +129,7 @@ pub(in crate::ble::protocol) fn any_inputs(frames: Vec<Vec<u8>>) -> impl Strateg
         1 => bytes().prop_map(AnyInput::Reread),
         6 => prop::sample::select(frames).prop_map(AnyInput::Notified),
     ];
-    prop::collection::vec(input, 0..300)
+    prop::collection::vec(input, 0..230)
 }
 
 /// Feeds inputs in any order; how many steps could move the seal, and whether it ended.
