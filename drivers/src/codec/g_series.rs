@@ -31,6 +31,15 @@ mod frame;
 pub use content::{Param, QueryAnswer, Verdict, may_have_moved, params, query, query_answer, set_answer, set_sealed, verdict};
 pub use frame::{ByWhom, Decoder, Frame, G, Opened, Sealing, Unit, Way, decoder, plain, sealed, short};
 
+use uuid::Uuid;
+
+/// The Nordic UART service.
+pub const SERVICE: Uuid = Uuid::from_u128(0x6E40_0001_B5A3_F393_E0A9_E50E_24DC_CA9E);
+/// Its characteristic that is written to.
+pub const WRITE: Uuid = Uuid::from_u128(0x6E40_0002_B5A3_F393_E0A9_E50E_24DC_CA9E);
+/// Its characteristic that notifies.
+pub const NOTIFY: Uuid = Uuid::from_u128(0x6E40_0003_B5A3_F393_E0A9_E50E_24DC_CA9E);
+
 /// Sets parameters.
 pub const SET: u16 = 0x0310;
 /// Asks for parameters.
