@@ -37,6 +37,11 @@ pub trait SimLock: Send + 'static {
     /// Bytes were written; the notifications it answers with.
     fn written(&mut self, bytes: &[u8]) -> Vec<Vec<u8>>;
 
+    /// The ATT application error it answered the last write with in place of taking it.
+    fn att_error(&self) -> Option<u8> {
+        None
+    }
+
     /// What reading the characteristic it notifies through gives.
     fn value(&self) -> Vec<u8>;
 
