@@ -40,7 +40,7 @@ pub(super) fn dissect(bytes: &[u8]) -> Dissection {
                 done.notes.push(format!("Read as {dialect:?}; a command to the reader looks the same from outside."));
             }
             None => {
-                done.says.push("Its check fits, and it has the layout of no answer: a command, or a reader of another family.".to_owned())
+                done.says.push("Its check fits, and it has the layout of no answer: a command, or a reader of another family.".to_owned());
             }
         }
     }
