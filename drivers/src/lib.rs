@@ -13,21 +13,27 @@
 //! What must hold: a radio that fails is reported once and reopened with backoff; no call waits without a
 //! deadline; no input, however broken, panics or grows memory.
 
+pub mod action;
 pub mod ble;
 pub mod codec;
+pub mod credentials;
 pub mod identity;
 pub mod radio;
 pub mod report;
 pub mod serial;
 pub mod sim;
+pub mod status;
 pub mod supervise;
 
+pub use action::{Action, Ended, Evidence, Hindrance, Outcome, Priority, Progress, Rejection, Spent};
 pub use codec::{
     bthome::SealKey,
     counter::{CounterMemory, Verdict},
 };
+pub use credentials::{Credentials, Password};
 pub use identity::{Epc, IdentityError, MacAddress, ReaderId, SealId};
 pub use radio::{Ear, Radio, RadioFault, Tally};
 pub use report::{
     AdvertRefusal, Heard, LockClaim, Protection, RefusedAdvert, Report, SealAdvert, SealReading, Sighting, Standing, TagRead, Trouble,
 };
+pub use status::{Confirm, Confirmed, Memory, NotConfirmed, SealEvent, SealRead, SealStatus, SealTold, SealWord, Security};

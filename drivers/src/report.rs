@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Epc, MacAddress, ReaderId, SealId};
+use crate::{Epc, MacAddress, ReaderId, SealId, SealRead, SealTold};
 
 /// One thing one radio noticed.
 #[derive(Debug, Clone)]
@@ -46,6 +46,10 @@ pub enum Sighting {
     Advert(SealAdvert),
     /// An advertisement of a registered seal was heard and may not be believed.
     Refused(RefusedAdvert),
+    /// A seal's state was read over a connection.
+    Read(SealRead),
+    /// A seal told what happened to it, over a connection.
+    Told(SealTold),
     /// The reader itself complains.
     Trouble(Trouble),
     /// The radio came up or went down; sent once per change.

@@ -7,7 +7,7 @@ use std::{os::unix::fs::PermissionsExt, path::Path, sync::Arc, sync::atomic::Ord
 use bench::{DEADLINE, Kept};
 use segel_drivers::{
     AdvertRefusal, LockClaim, MacAddress, Protection, SealReading, Sighting,
-    ble::Register,
+    ble::{KnownSeal, Register},
     codec::bthome::SealKey,
     sim::{EmulatedAir, EmulatedSeal, SimulatedAir, SimulatedAirConfig},
 };
@@ -26,7 +26,7 @@ fn locked() -> SealReading {
 
 async fn listening(socket: &Path, air: &EmulatedAir) -> Kept {
     let mut register = Register::new();
-    register.insert(address(), "JT-8000620011".parse().expect("a seal"), Some(key()));
+    register.insert(address(), KnownSeal::bthome("JT-8000620011".parse().expect("a seal"), Some(key())));
     let config = SimulatedAirConfig { id: "air-1".parse().expect("a name"), socket: socket.to_owned(), register: Arc::new(register) };
     let mut radio = Kept::new(SimulatedAir::new(config));
     radio.up().await;

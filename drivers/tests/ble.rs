@@ -23,7 +23,7 @@ use bench::{
 use libtest_mimic::{Arguments, Trial};
 use segel_drivers::{
     Sighting,
-    ble::{AdapterName, BleScan, BleScanConfig, Register},
+    ble::{AdapterName, BleScan, BleScanConfig, KnownSeal, Register},
     codec::uhf::Dialect,
 };
 
@@ -165,7 +165,7 @@ fn a_bus(directory: &Path) -> (String, Bus) {
 
 fn scanning(quiet: Duration) -> Kept {
     let mut register = Register::new();
-    register.insert(SEAL.parse().expect("an address"), "JT-8000620011".parse().expect("a seal"), None);
+    register.insert(SEAL.parse().expect("an address"), KnownSeal::bthome("JT-8000620011".parse().expect("a seal"), None));
     let config = BleScanConfig::new("ble-1".parse().expect("a name"), AdapterName::Kernel("hci0".into()), Arc::new(register));
     Kept::new(BleScan::new(BleScanConfig { quiet, ..config }))
 }

@@ -96,7 +96,7 @@ async fn flood(air: &EmulatedAir, seals: &[Seal], sent: &mut usize) -> anyhow::R
                 }
                 700..850 => {
                     let service_data = (0..chance.random_range(0..200)).map(|_| chance.random()).collect();
-                    air.send(&AirFrame { address: known, rssi_dbm: None, service_data })?;
+                    air.send(&AirFrame::bthome(known, None, service_data))?;
                 }
                 850..997 => {
                     let length: u16 = chance.random_range(1..=512);

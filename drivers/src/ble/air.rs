@@ -6,20 +6,69 @@
 
 use std::collections::HashMap;
 
+use uuid::Uuid;
+
 use crate::{
-    AdvertRefusal, MacAddress, RefusedAdvert, SealAdvert, SealId, Sighting,
-    codec::bthome::{self, BthomeFault, SealKey},
+    Credentials, MacAddress, RefusedAdvert, SealAdvert, SealId, Sighting,
+    ble::protocol::{Advertised, ProtocolName},
+    codec::bthome::{self, SealKey},
 };
 
-/// One advertisement as an adapter heard it.
+/// One advertisement, or one part of it, as an adapter heard it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AirFrame {
     /// The address it was sent from.
     pub address: MacAddress,
     /// Signal strength in dBm, where the adapter says it.
     pub rssi_dbm: Option<i16>,
-    /// The service data under UUID `FCD2`.
-    pub service_data: Vec<u8>,
+    /// What it carried.
+    pub payload: Payload,
+}
+
+/// What an advertisement carried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Payload {
+    /// The seal was heard; what it said is elsewhere or nothing.
+    Bare,
+    /// Service data.
+    ServiceData {
+        /// Whose.
+        uuid: Uuid,
+        /// What.
+        bytes: Vec<u8>,
+    },
+    /// Manufacturer data.
+    ManufacturerData {
+        /// The company, as the Bluetooth SIG numbers it.
+        company: u16,
+        /// What.
+        bytes: Vec<u8>,
+    },
+}
+
+impl Payload {
+    /// The bytes it carried.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Bare => &[],
+            Self::ServiceData { bytes, .. } | Self::ManufacturerData { bytes, .. } => bytes,
+        }
+    }
+}
+
+impl AirFrame {
+    /// BTHome service data.
+    #[must_use]
+    pub fn bthome(address: MacAddress, rssi_dbm: Option<i16>, service_data: Vec<u8>) -> Self {
+        Self { address, rssi_dbm, payload: Payload::ServiceData { uuid: uuid16(bthome::SERVICE_DATA_UUID), bytes: service_data } }
+    }
+}
+
+/// A 16-bit UUID of the Bluetooth SIG in full.
+#[must_use]
+pub const fn uuid16(short: u16) -> Uuid {
+    Uuid::from_u128(0x0000_0000_0000_1000_8000_0080_5F9B_34FB | ((short as u128) << 96))
 }
 
 /// A seal the gate has been told of.
@@ -27,8 +76,24 @@ pub struct AirFrame {
 pub struct KnownSeal {
     /// Its number.
     pub seal: SealId,
-    /// Its key; without one everything it says is a claim anybody could make.
-    pub key: Option<SealKey>,
+    /// What it speaks.
+    pub protocol: ProtocolName,
+    /// Its key, password and own number, as far as it has them.
+    pub credentials: Credentials,
+}
+
+impl KnownSeal {
+    /// A seal without credentials.
+    #[must_use]
+    pub fn new(seal: SealId, protocol: ProtocolName) -> Self {
+        Self { seal, protocol, credentials: Credentials::default() }
+    }
+
+    /// A BTHome seal; without a key everything it says is a claim anybody could make.
+    #[must_use]
+    pub fn bthome(seal: SealId, key: Option<SealKey>) -> Self {
+        Self { seal, protocol: ProtocolName::Bthome, credentials: Credentials { key, ..Credentials::default() } }
+    }
 }
 
 /// The seals the gate has been told of, by the address they advertise with.
@@ -45,14 +110,25 @@ impl Register {
     }
 
     /// Adds a seal; gives back the one that had this address before.
-    pub fn insert(&mut self, address: MacAddress, seal: SealId, key: Option<SealKey>) -> Option<KnownSeal> {
-        self.seals.insert(address, KnownSeal { seal, key })
+    pub fn insert(&mut self, address: MacAddress, seal: KnownSeal) -> Option<KnownSeal> {
+        self.seals.insert(address, seal)
     }
 
     /// The seal that advertises with this address.
     #[must_use]
     pub fn get(&self, address: MacAddress) -> Option<&KnownSeal> {
         self.seals.get(&address)
+    }
+
+    /// The address of a seal, and what is known of it.
+    #[must_use]
+    pub fn find(&self, seal: &SealId) -> Option<(MacAddress, &KnownSeal)> {
+        self.seals.iter().find(|(_, known)| known.seal == *seal).map(|(address, known)| (*address, known))
+    }
+
+    /// Every seal that has an address.
+    pub fn iter(&self) -> impl Iterator<Item = (MacAddress, &KnownSeal)> {
+        self.seals.iter().map(|(address, known)| (*address, known))
     }
 
     /// How many seals there are.
@@ -74,42 +150,34 @@ impl FromIterator<(MacAddress, KnownSeal)> for Register {
     }
 }
 
-/// What an advertisement means; `None` for a stranger that says nothing of a seal.
+/// Longest raw payload kept as evidence, in bytes: an extended advertisement carries no more.
+const RAW_MAX: usize = 255;
+
+/// What an advertisement means; `None` when it says nothing of a seal, or nothing in a protocol this seal speaks.
 #[must_use]
 pub fn interpret(frame: &AirFrame, register: &Register) -> Option<Sighting> {
-    let AirFrame { address, rssi_dbm, ref service_data } = *frame;
-    let known = register.get(address);
-    let raw = || service_data.iter().copied().take(bthome::SERVICE_DATA_MAX).collect();
-    match (bthome::read(service_data, address, known.and_then(|seal| seal.key.as_ref())), known) {
-        (Ok(advert), known) => {
-            let seal = match known {
-                Some(known) => known.seal.clone(),
-                None if advert.reading.lock.is_some() || advert.reading.tamper.is_some() => SealId::unregistered(address),
-                None => return None,
-            };
-            let bthome::Advert { reading, protection, .. } = advert;
-            Some(Sighting::Advert(SealAdvert { seal, address, rssi_dbm, reading, protection, raw: raw() }))
-        }
-        (Err(fault), Some(known)) => {
-            let seal = known.seal.clone();
-            Some(Sighting::Refused(RefusedAdvert { seal, address, rssi_dbm, why: refusal(fault), raw: raw() }))
-        }
-        (Err(_), None) => None,
-    }
+    let AirFrame { address, rssi_dbm, ref payload } = *frame;
+    let raw: Vec<u8> = payload.bytes().iter().copied().take(RAW_MAX).collect();
+    let Some(known) = register.get(address) else { return stranger(frame, raw) };
+    let seal = known.seal.clone();
+    Some(match known.protocol.protocol().advert(known, frame)? {
+        Ok(Advertised { reading, protection }) => Sighting::Advert(SealAdvert { seal, address, rssi_dbm, reading, protection, raw }),
+        Err(why) => Sighting::Refused(RefusedAdvert { seal, address, rssi_dbm, why, raw }),
+    })
 }
 
-fn refusal(fault: BthomeFault) -> AdvertRefusal {
-    match fault {
-        BthomeFault::PlainDespiteKey => AdvertRefusal::PlainDespiteKey,
-        BthomeFault::BadCode => AdvertRefusal::BadCode,
-        BthomeFault::NoKey => AdvertRefusal::NoKey,
-        BthomeFault::TooShort
-        | BthomeFault::TooLong
-        | BthomeFault::Version(_)
-        | BthomeFault::OtherAddress
-        | BthomeFault::Cut(_)
-        | BthomeFault::NeitherYesNorNo(_) => AdvertRefusal::Malformed,
+/// A stranger is told of only when it speaks of a lock or of tampering, in the clear.
+fn stranger(frame: &AirFrame, raw: Vec<u8>) -> Option<Sighting> {
+    let AirFrame { address, rssi_dbm, ref payload } = *frame;
+    let Payload::ServiceData { uuid, bytes } = payload else { return None };
+    if *uuid != uuid16(bthome::SERVICE_DATA_UUID) {
+        return None;
     }
+    let bthome::Advert { reading, protection, .. } = bthome::read(bytes, address, None).ok()?;
+    if reading.lock.is_none() && reading.tamper.is_none() {
+        return None;
+    }
+    Some(Sighting::Advert(SealAdvert { seal: SealId::unregistered(address), address, rssi_dbm, reading, protection, raw }))
 }
 
 #[cfg(test)]
@@ -117,7 +185,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{LockClaim, Protection};
+    use crate::{AdvertRefusal, LockClaim, Protection};
 
     const KEY: &str = "231d39c1d7cc1ab1aee224cd096db932";
     const PLAIN: &str = "440009015d1f002b01";
@@ -128,12 +196,12 @@ mod tests {
     }
 
     fn frame(data: &str) -> AirFrame {
-        AirFrame { address: address(), rssi_dbm: Some(-61), service_data: hex::decode(data).unwrap() }
+        AirFrame::bthome(address(), Some(-61), hex::decode(data).unwrap())
     }
 
     fn register(key: Option<&str>) -> Register {
         let mut register = Register::new();
-        register.insert(address(), "JT-8000620011".parse().unwrap(), key.map(|key| key.parse().unwrap()));
+        register.insert(address(), KnownSeal::bthome("JT-8000620011".parse().unwrap(), key.map(|key| key.parse().unwrap())));
         register
     }
 
@@ -192,7 +260,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_registered_seal_is_never_passed_over(data in prop::collection::vec(any::<u8>(), 0..300)) {
-            let frame = AirFrame { address: address(), rssi_dbm: None, service_data: data };
+            let frame = AirFrame::bthome(address(), None, data);
             prop_assert!(interpret(&frame, &register(Some(KEY))).is_some());
             prop_assert!(interpret(&frame, &register(None)).is_some());
             let _ = interpret(&frame, &Register::new());

@@ -3,4 +3,10 @@
 
 pub mod bthome;
 pub mod counter;
+pub mod eddystone;
+pub mod eseal;
+pub mod g_series;
+pub mod nokelock;
+pub mod segel_v1;
+pub mod tt;
 pub mod uhf;

@@ -5,10 +5,12 @@
 //! would advertise over a Unix socket, and [`SimulatedAir`] is the radio that listens there.
 
 pub mod air;
+pub mod lock;
 pub mod reader;
 pub mod seal;
 
 pub use air::{EmulatedAir, SimulatedAir, SimulatedAirConfig};
+pub use lock::{SimLock, SimPorts};
 pub use reader::{EmulatedReader, EmulatedReaderConfig};
 pub use seal::EmulatedSeal;
 

@@ -42,21 +42,24 @@ impl EmulatedSeal {
                 bthome::sealed(&reading, self.address, key, counter)
             }
         };
-        AirFrame { address: self.address, rssi_dbm: Some(self.rssi_dbm), service_data }
+        AirFrame::bthome(self.address, Some(self.rssi_dbm), service_data)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{LockClaim, Protection, Sighting, ble::Register};
+    use crate::{
+        LockClaim, Protection, Sighting,
+        ble::{KnownSeal, Register},
+    };
 
     #[test]
     fn each_advertisement_has_the_next_counter_and_packet_number() {
         let address = "54:48:E6:8F:80:A5".parse().unwrap();
         let key: SealKey = "231d39c1d7cc1ab1aee224cd096db932".parse().unwrap();
         let mut register = Register::new();
-        register.insert(address, "JT-1".parse().unwrap(), Some(key.clone()));
+        register.insert(address, KnownSeal::bthome("JT-1".parse().unwrap(), Some(key.clone())));
         let mut seal = EmulatedSeal::new(address, Some(key));
         let locked = SealReading { lock: Some(LockClaim::Locked), ..SealReading::default() };
         for (counter, packet) in [(1, 0), (2, 1), (3, 2)] {

@@ -96,6 +96,7 @@ impl Judge {
         match &report.sighting {
             Sighting::Advert(advert) => self.seals.on_advert(&report.reader, report.heard, advert),
             Sighting::Refused(refused) => self.seals.on_refused(&report.reader, report.heard, refused),
+            Sighting::Read(_) | Sighting::Told(_) => Vec::new(),
             Sighting::Tag(read) => self.tags.on_read(&report.reader, report.heard, read),
             Sighting::Trouble(trouble) => self.readers.on_trouble(&report.reader, trouble),
             Sighting::Standing(standing) => self.readers.on_standing(&report.reader, report.heard, standing),

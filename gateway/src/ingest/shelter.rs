@@ -30,7 +30,7 @@ fn rank(report: &Report) -> usize {
     match report.sighting {
         Sighting::Tag(_) => 0,
         Sighting::Advert(_) | Sighting::Refused(_) => 1,
-        Sighting::Standing(_) | Sighting::Trouble(_) => 2,
+        Sighting::Standing(_) | Sighting::Trouble(_) | Sighting::Read(_) | Sighting::Told(_) => 2,
     }
 }
 

@@ -119,7 +119,7 @@ pub(super) async fn flood(air: &EmulatedAir, known: &[MacAddress], step: Step) {
                 600..700 => drop(air.send(&EmulatedSeal::new(address, None).advertise(&claim))),
                 700..999 => {
                     let service_data = (0..chance.random_range(0..200)).map(|_| chance.random()).collect();
-                    drop(air.send(&AirFrame { address, rssi_dbm: None, service_data }));
+                    drop(air.send(&AirFrame::bthome(address, None, service_data)));
                 }
                 _ => drop(air.send_raw(vec![0xFF; 64])),
             }

@@ -182,7 +182,7 @@ impl<'a> Scan<'a> {
                 self.on_heard();
                 let (Some(address), Some(service_data)) = (address(&id), service_data.remove(&self.uuid)) else { return Ok(()) };
                 let rssi_dbm = self.strengths.get(&address).copied();
-                self.on_frame(&AirFrame { address, rssi_dbm, service_data }).await
+                self.on_frame(&AirFrame::bthome(address, rssi_dbm, service_data)).await
             }
             CentralEvent::DeviceDiscovered(id) => self.on_discovered(&id).await,
             CentralEvent::StateUpdate(CentralState::PoweredOff) => {
@@ -200,7 +200,7 @@ impl<'a> Scan<'a> {
         let Ok(Some(mut properties)) = deadline(ASK_DEADLINE, device.properties()).await else { return Ok(()) };
         let (Some(rssi), Some(service_data)) = (properties.rssi, properties.service_data.remove(&self.uuid)) else { return Ok(()) };
         self.on_heard();
-        self.on_frame(&AirFrame { address: mac(properties.address), rssi_dbm: Some(rssi), service_data }).await
+        self.on_frame(&AirFrame::bthome(mac(properties.address), Some(rssi), service_data)).await
     }
 
     async fn on_frame(&mut self, frame: &AirFrame) -> Result<(), RadioFault> {

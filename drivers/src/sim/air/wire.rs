@@ -4,7 +4,11 @@ use std::io;
 
 use bincode::{Decode, Encode, config};
 
-use crate::{MacAddress, ble::AirFrame, codec::bthome::SERVICE_DATA_MAX};
+use crate::{
+    MacAddress,
+    ble::{AirFrame, Payload, air::uuid16},
+    codec::bthome::{SERVICE_DATA_MAX, SERVICE_DATA_UUID},
+};
 
 /// Longest content of a frame in bytes: the longest service data, and what stands around it.
 pub(super) const CONTENT_MAX: usize = 512;
@@ -27,7 +31,13 @@ fn format() -> impl config::Config {
 }
 
 pub(super) fn encode(frame: &AirFrame) -> io::Result<Vec<u8>> {
-    let AirFrame { address, rssi_dbm, service_data } = frame;
+    let AirFrame { address, rssi_dbm, payload } = frame;
+    let Payload::ServiceData { uuid, bytes: service_data } = payload else {
+        return Err(io::Error::other("the simulated air carries BTHome service data only"));
+    };
+    if *uuid != uuid16(SERVICE_DATA_UUID) {
+        return Err(io::Error::other("the simulated air carries BTHome service data only"));
+    }
     if service_data.len() > SERVICE_DATA_MAX {
         return Err(io::Error::other("no advertisement carries that much"));
     }
@@ -42,7 +52,7 @@ pub(super) fn decode(content: &[u8]) -> Option<AirFrame> {
     let (read, used) = bincode::decode_from_slice::<Content, _>(content, format()).ok()?;
     let Content { version, address, rssi_dbm, service_data } = read;
     let ours = version == VERSION && used == content.len() && service_data.len() <= SERVICE_DATA_MAX;
-    ours.then_some(AirFrame { address: MacAddress(address), rssi_dbm, service_data })
+    ours.then(|| AirFrame::bthome(MacAddress(address), rssi_dbm, service_data))
 }
 
 #[cfg(test)]
@@ -54,7 +64,7 @@ mod tests {
     /// The daemon and the one that plays the air may be of different builds; do not change this test.
     #[test]
     fn a_frame_is_these_bytes() {
-        let frame = AirFrame { address: MacAddress([1, 2, 3, 4, 5, 6]), rssi_dbm: Some(-60), service_data: vec![0x40, 0x1F, 0] };
+        let frame = AirFrame::bthome(MacAddress([1, 2, 3, 4, 5, 6]), Some(-60), vec![0x40, 0x1F, 0]);
         let bytes = encode(&frame).unwrap();
         assert_eq!(hex::encode(&bytes), "0d000000010102030405060177 03401f00".replace(' ', ""));
         assert_eq!(decode(&bytes[4..]), Some(frame));
@@ -62,9 +72,9 @@ mod tests {
 
     #[test]
     fn what_is_longer_or_of_another_version_is_refused() {
-        let frame = AirFrame { address: MacAddress([0; 6]), rssi_dbm: None, service_data: vec![0; SERVICE_DATA_MAX + 1] };
+        let frame = AirFrame::bthome(MacAddress([0; 6]), None, vec![0; SERVICE_DATA_MAX + 1]);
         assert!(encode(&frame).is_err());
-        let mut bytes = encode(&AirFrame { service_data: vec![1], ..frame }).unwrap();
+        let mut bytes = encode(&AirFrame::bthome(frame.address, None, vec![1])).unwrap();
         assert!(decode(&[&bytes[4..], &[0]].concat()).is_none(), "one byte too many");
         bytes[4] = 2;
         assert!(decode(&bytes[4..]).is_none(), "another version");

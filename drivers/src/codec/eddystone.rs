@@ -1,0 +1,1 @@
+//! Eddystone UID and TLM beacons.

@@ -1,0 +1,1 @@
+//! Frames of G-Series (IMZ / Bander V11).

@@ -1,0 +1,1 @@
+//! Frames of the segel open seal protocol v1.

@@ -1,0 +1,1 @@
+//! Frames of TT-Series BLE-ELOCK A7.

@@ -1,0 +1,1 @@
+//! A simulated seal that speaks NokeLock / Oklok.

@@ -1,0 +1,1 @@
+//! A simulated seal that speaks the segel open seal protocol v1.

@@ -1,0 +1,1 @@
+//! A simulated seal that speaks TT-Series BLE-ELOCK A7.
