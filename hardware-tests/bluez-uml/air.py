@@ -54,10 +54,11 @@ class Air(LocalLink):
             source = connection.self_address
             asyncio.get_running_loop().call_soon(lambda: receiver.on_link_acl_data(source, transport, data))
 
-    def send_ll_control_pdu(self, sender, receiver, pdu):
+    def send_ll_control_pdu(self, sender_address, receiver_address, packet):
         # The other side may have been cut off a moment ago.
-        if self.find_le_controller(receiver) is not None:
-            super().send_ll_control_pdu(sender, receiver, pdu)
+        receiver = self.find_le_controller(receiver_address)
+        if receiver is not None and sender_address in receiver.le_connections:
+            super().send_ll_control_pdu(sender_address, receiver_address, packet)
 
     def cut(self, controller):
         """Loses every link of this controller, without a word from either side."""

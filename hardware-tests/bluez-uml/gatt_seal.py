@@ -15,12 +15,12 @@ Faults wait in a queue and are used up one by one, each by the next write (or, f
 
 import asyncio
 import collections
-import sys
 
 from bumble import ll
 from bumble.att import ATT_Error
 from bumble.controller import Controller
 from bumble.device import Device
+from bumble.gatt import Characteristic, CharacteristicValue, Service
 from bumble.host import Host
 from bumble.transport.common import AsyncPipeSink
 
@@ -34,7 +34,7 @@ VANISH_AFTER = 0.003
 class GattSeal(Sender):
     """One seal with a controller and a GATT server of its own."""
 
-    def __init__(self, air, name, address, rssi):
+    def __init__(self, air, name, address, rssi, service, write, notify):
         super().__init__(air, address, rssi)
         self.name = name
         self.faults = collections.deque()
@@ -43,13 +43,30 @@ class GattSeal(Sender):
         self.controller = Controller(name, link=air, public_address="00:00:00:00:00:00")
         self.controller.le_features &= ~NOT_CLAIMED
         self.device = Device(name=name, address=self.address, host=Host(self.controller, AsyncPipeSink(self.controller)))
+        self.notify = Characteristic(
+            notify,
+            Characteristic.Properties.NOTIFY | Characteristic.Properties.READ,
+            Characteristic.READABLE,
+            CharacteristicValue(read=lambda _: self.value()),
+        )
+        written = Characteristic(
+            write, Characteristic.Properties.WRITE, Characteristic.WRITEABLE, CharacteristicValue(write=self.on_write)
+        )
+        self.device.add_service(Service(service, [written, self.notify]))
         self.device.on("connection", self.on_connection)
 
     # What a protocol brings.
 
-    def written(self, characteristic, value):
-        """A write arrived and nothing is in its way. Returns what is to be notified: (characteristic, value) or None."""
+    def written(self, value):
+        """A write arrived and nothing is in its way. Gives the notifications it is answered with, in order."""
         raise NotImplementedError
+
+    def value(self):
+        """What reading the characteristic that notifies gives."""
+        return b""
+
+    def disconnected(self):
+        """The link is gone; what a session held is void."""
 
     # The air.
 
@@ -82,12 +99,9 @@ class GattSeal(Sender):
         self.disconnected()
         asyncio.ensure_future(self.listen())
 
-    def disconnected(self):
-        """The link is gone; what a session held is void."""
-
     # Writes and their faults.
 
-    async def on_write(self, connection, characteristic, value):
+    async def on_write(self, connection, value):
         self.writes += 1
         fault, argument = (None, 0)
         if self.faults and self.faults[0][0] != "vanish":
@@ -99,26 +113,27 @@ class GattSeal(Sender):
             await self.lose()
         if fault == "hang":
             await asyncio.get_running_loop().create_future()
-        reply = self.written(characteristic, value)
+        replies = self.written(bytes(value))
         if fault == "lose-after":
             await self.lose()
-        asyncio.ensure_future(self.answer(connection, reply, fault, argument))
+        asyncio.ensure_future(self.answer(connection, replies, fault, argument))
 
     async def lose(self):
         self.air.cut(self.controller)
         # The write's response is never sent: there is nobody to send it to.
         await asyncio.get_running_loop().create_future()
 
-    async def answer(self, connection, reply, fault, argument):
+    async def answer(self, connection, replies, fault, argument):
         if fault == "lose-reply":
             self.air.cut(self.controller)
-        if reply is None or fault in ("mute", "lose-reply"):
+        if fault in ("mute", "lose-reply"):
             return
         if fault == "late":
             await asyncio.sleep(argument / 1000)
-        for _ in range(2 if fault == "twice" else 1):
-            if self.link is connection:
-                await self.device.notify_subscriber(connection, *reply)
+        for reply in replies:
+            for _ in range(2 if fault == "twice" else 1):
+                if self.link is connection:
+                    await self.device.notify_subscriber(connection, self.notify, reply)
 
     def add_fault(self, kind, argument=None):
         if kind not in FAULTS or (argument is not None) != bool(FAULTS[kind]):
@@ -135,7 +150,3 @@ class GattSeal(Sender):
             "faults": [kind for kind, _ in self.faults],
         }
 
-
-def complain(context):
-    """A seal that breaks must break the run, not go silent."""
-    print(f"SEALS BROKEN: {context}", file=sys.stderr, flush=True)

@@ -126,6 +126,12 @@ class Stage:
         writer.close()
 
 
+def broken(_loop, context):
+    """A fault in here must not pass for one of the stack: `run` looks for this word."""
+    fault = context.get("exception")
+    print("SEALS BROKEN:", context["message"], *traceback.format_exception(fault) if fault else (), flush=True)
+
+
 async def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--socket", required=True)
@@ -135,6 +141,7 @@ async def main():
     parser.add_argument("--interval", type=int, default=200)
     options = parser.parse_args()
     bthome.check()
+    asyncio.get_running_loop().set_exception_handler(broken)
     stage = Stage(options)
     await stage.start()
     # The socket appears when everything stands, and not before.
