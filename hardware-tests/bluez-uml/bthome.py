@@ -45,5 +45,10 @@ class BthomeSeal(Sender):
         service = bytes([len(data) + 3, 0x16]) + SERVICE + data
         return b"\x02\x01\x06" + service
 
+    def put(self, what, number):
+        if what not in ("battery", "unlocked", "tampered"):
+            raise ValueError(f"{what} is nothing of a seal's")
+        setattr(self, what, number)
+
     def tell(self):
         return {"kind": "bthome", "counter": self.counter, "key": self.key.hex() if self.key else None}

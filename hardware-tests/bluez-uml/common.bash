@@ -13,5 +13,5 @@ need() { command -v "$1" >/dev/null || fail "$1 is missing: install Debian's pac
 
 # A thing in the cache is named by the files it was made from, so a changed recipe makes a new thing.
 recipe_hash() { (cd "$here" && cat -- "$@" | sha256sum | cut -c1-16); }
-kernel_path() { echo "$cache/kernel-$(recipe_hash kernel.config build-kernel)"; }
+kernel_path() { echo "$cache/kernel-$(recipe_hash kernel.config kernel.patch build-kernel)"; }
 root_path() { echo "$cache/root-$(recipe_hash build-root requirements.txt guest/init)"; }

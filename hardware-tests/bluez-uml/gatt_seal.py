@@ -58,7 +58,11 @@ class GattSeal(Sender):
     # What a protocol brings.
 
     def written(self, value):
-        """A write arrived and nothing is in its way. Gives the notifications it is answered with, in order."""
+        """A write arrived and nothing is in its way. Gives an object whose `after` says in how many seconds `finish` is due."""
+        raise NotImplementedError
+
+    def finish(self, answer, connected):
+        """What `written` gave is due; gives the notifications, in order. It is due also when the link is gone by then."""
         raise NotImplementedError
 
     def value(self):
@@ -113,27 +117,30 @@ class GattSeal(Sender):
             await self.lose()
         if fault == "hang":
             await asyncio.get_running_loop().create_future()
-        replies = self.written(bytes(value))
+        answer = self.written(bytes(value))
+        asyncio.ensure_future(self.answer(connection, answer, fault, argument))
         if fault == "lose-after":
             await self.lose()
-        asyncio.ensure_future(self.answer(connection, replies, fault, argument))
 
     async def lose(self):
         self.air.cut(self.controller)
         # The write's response is never sent: there is nobody to send it to.
         await asyncio.get_running_loop().create_future()
 
-    async def answer(self, connection, replies, fault, argument):
+    async def answer(self, connection, answer, fault, argument):
+        if answer.after:
+            await asyncio.sleep(answer.after)
         if fault == "lose-reply":
             self.air.cut(self.controller)
-        if fault in ("mute", "lose-reply"):
+        notifications = self.finish(answer, self.link is connection)
+        if fault == "mute":
             return
         if fault == "late":
             await asyncio.sleep(argument / 1000)
-        for reply in replies:
+        for notification in notifications:
             for _ in range(2 if fault == "twice" else 1):
                 if self.link is connection:
-                    await self.device.notify_subscriber(connection, self.notify, reply)
+                    await self.device.notify_subscriber(connection, self.notify, notification)
 
     def add_fault(self, kind, argument=None):
         if kind not in FAULTS or (argument is not None) != bool(FAULTS[kind]):

@@ -9,7 +9,9 @@ Commands come over the socket, a line each; each is answered by a line of JSON, 
     tell ADDRESS                 what a seal is and what has happened to it
     fault ADDRESS KIND [NUMBER]  the next write goes wrong (kinds: gatt_seal.py)
     clear ADDRESS                no fault waits any more
-    set ADDRESS NAME NUMBER      a seal's own state (bthome: battery, unlocked, tampered; all: interval in ms, rssi)
+    set ADDRESS NAME NUMBER      interval in ms, rssi, or a seal's own state (bthome: battery, unlocked, tampered; segel:
+                                 battery, battery_low, bolt, shackle, cut, cover_open, stuck, room)
+    happen ADDRESS WHAT          segel: cut, cover, forced, battery-change
     offline ADDRESS | all        says nothing and cannot be connected to; its link is lost
     online ADDRESS | all
     cut ADDRESS                  its link is lost now
@@ -25,6 +27,7 @@ import traceback
 
 import bthome
 from air import Air
+from segel_seal import SegelSeal
 
 # A key that can be told from the address, so that a test needs no list.
 BTHOME_KEY = "5ea1b7b0b7b0b7b0b7b0b7b0b7b0"
@@ -44,11 +47,8 @@ class Stage:
             self.add(bthome.BthomeSeal(self.air, number))
         for number in range(options.bthome + 1, options.bthome + options.encrypted + 1):
             self.add(bthome.BthomeSeal(self.air, number, bthome_key(number)))
-        if options.segel:
-            from segel_seal import SegelSeal
-
-            for number in range(1, options.segel + 1):
-                self.add(SegelSeal(self.air, number))
+        for number in range(1, options.segel + 1):
+            self.add(SegelSeal(self.air, number))
         for seal in self.seals.values():
             seal.interval = options.interval / 1000
 
@@ -84,10 +84,13 @@ class Stage:
                 for seal in self.some(name):
                     if what == "interval":
                         seal.interval = int(number) / 1000
-                    elif isinstance(getattr(seal, what), int):
-                        setattr(seal, what, int(number))
+                    elif what == "rssi":
+                        seal.rssi = int(number)
                     else:
-                        raise ValueError(f"{what} is no number of a seal's")
+                        seal.put(what, int(number))
+            case ["happen", name, what]:
+                for seal in self.some(name):
+                    seal.happen(what)
             case ["offline", name]:
                 for seal in self.some(name):
                     seal.on_air = False
@@ -137,7 +140,7 @@ async def main():
     parser.add_argument("--socket", required=True)
     parser.add_argument("--bthome", type=int, default=3)
     parser.add_argument("--encrypted", type=int, default=1)
-    parser.add_argument("--segel", type=int, default=0)
+    parser.add_argument("--segel", type=int, default=2)
     parser.add_argument("--interval", type=int, default=200)
     options = parser.parse_args()
     bthome.check()
