@@ -9,7 +9,7 @@ use std::{
 };
 
 use btleplug::{
-    api::{BDAddr, Central, CentralEvent, CentralState, Manager as _, Peripheral as _, ScanFilter, bleuuid::uuid_from_u16},
+    api::{BDAddr, Central, CentralEvent, CentralState, Manager as _, Peripheral as _, ScanFilter},
     platform::{Adapter, Manager, PeripheralId},
 };
 use futures_util::{Stream, StreamExt};
@@ -19,8 +19,7 @@ use uuid::Uuid;
 use super::{AdapterName, BleScanConfig, Ended};
 use crate::{
     Ear, MacAddress, RadioFault, Sighting, Trouble,
-    ble::{AirFrame, interpret},
-    codec::bthome::SERVICE_DATA_UUID,
+    ble::{AirFrame, Payload, interpret},
 };
 
 /// Asking for the adapters, their events, a scan: BlueZ answers in milliseconds, a busy one in a second.
@@ -90,7 +89,6 @@ struct Scan<'a> {
     ear: &'a Ear,
     adapter: Adapter,
     detail: String,
-    uuid: Uuid,
     strengths: HashMap<MacAddress, i16>,
     /// When anything was heard last.
     heard: Instant,
@@ -125,7 +123,6 @@ impl<'a> Scan<'a> {
                     ear,
                     adapter,
                     detail: described,
-                    uuid: uuid_from_u16(SERVICE_DATA_UUID),
                     strengths: HashMap::new(),
                     heard: Instant::now(),
                     scanned: Instant::now(),
@@ -170,19 +167,22 @@ impl<'a> Scan<'a> {
         match event {
             CentralEvent::RssiUpdate { id, rssi } => {
                 self.on_heard();
-                if let Some(address) = address(&id) {
-                    if self.strengths.len() >= STRENGTHS_MAX {
-                        self.strengths.clear();
-                    }
-                    self.strengths.insert(address, rssi);
+                let Some(address) = address(&id) else { return Ok(()) };
+                if self.strengths.len() >= STRENGTHS_MAX {
+                    self.strengths.clear();
                 }
-                Ok(())
+                self.strengths.insert(address, rssi);
+                self.on_carried(address, Some(rssi), self.bare(address)).await
             }
-            CentralEvent::ServiceDataAdvertisement { id, mut service_data } => {
+            CentralEvent::ServiceDataAdvertisement { id, service_data } => {
                 self.on_heard();
-                let (Some(address), Some(service_data)) = (address(&id), service_data.remove(&self.uuid)) else { return Ok(()) };
-                let rssi_dbm = self.strengths.get(&address).copied();
-                self.on_frame(&AirFrame::bthome(address, rssi_dbm, service_data)).await
+                let Some(address) = address(&id) else { return Ok(()) };
+                self.on_carried(address, self.strengths.get(&address).copied(), of_services(service_data)).await
+            }
+            CentralEvent::ManufacturerDataAdvertisement { id, manufacturer_data } => {
+                self.on_heard();
+                let Some(address) = address(&id) else { return Ok(()) };
+                self.on_carried(address, self.strengths.get(&address).copied(), of_companies(manufacturer_data)).await
             }
             CentralEvent::DeviceDiscovered(id) => self.on_discovered(&id).await,
             CentralEvent::StateUpdate(CentralState::PoweredOff) => {
@@ -197,13 +197,35 @@ impl<'a> Scan<'a> {
     /// has no signal strength, and what it once said is not heard now.
     async fn on_discovered(&mut self, id: &PeripheralId) -> Result<(), RadioFault> {
         let Ok(device) = deadline(ASK_DEADLINE, self.adapter.peripheral(id)).await else { return Ok(()) };
-        let Ok(Some(mut properties)) = deadline(ASK_DEADLINE, device.properties()).await else { return Ok(()) };
-        let (Some(rssi), Some(service_data)) = (properties.rssi, properties.service_data.remove(&self.uuid)) else { return Ok(()) };
+        let Ok(Some(properties)) = deadline(ASK_DEADLINE, device.properties()).await else { return Ok(()) };
+        let Some(rssi) = properties.rssi else { return Ok(()) };
         self.on_heard();
-        self.on_frame(&AirFrame::bthome(mac(properties.address), Some(rssi), service_data)).await
+        let address = mac(properties.address);
+        let carried = of_services(properties.service_data).chain(of_companies(properties.manufacturer_data));
+        self.on_carried(address, Some(rssi), carried.chain(self.bare(address))).await
     }
 
-    async fn on_frame(&mut self, frame: &AirFrame) -> Result<(), RadioFault> {
+    /// Being heard at all, for registered seals that say nothing in their advertisements. For those that do it would
+    /// only repeat each of them.
+    fn bare(&self, address: MacAddress) -> Option<Payload> {
+        let seal = self.config.register.get(address)?;
+        seal.protocol.protocol().service_data().is_none().then_some(Payload::Bare)
+    }
+
+    /// The parts of one advertisement, each by itself.
+    async fn on_carried(
+        &self,
+        address: MacAddress,
+        rssi_dbm: Option<i16>,
+        carried: impl IntoIterator<Item = Payload>,
+    ) -> Result<(), RadioFault> {
+        for payload in carried {
+            self.on_frame(&AirFrame { address, rssi_dbm, payload }).await?;
+        }
+        Ok(())
+    }
+
+    async fn on_frame(&self, frame: &AirFrame) -> Result<(), RadioFault> {
         match interpret(frame, &self.config.register) {
             Some(sighting) => {
                 self.ear.tally().frames.fetch_add(1, Ordering::Relaxed);
@@ -267,6 +289,14 @@ async fn deadline<T>(limit: Duration, call: impl Future<Output = btleplug::Resul
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err(format!("no answer within {limit:?}")),
     }
+}
+
+fn of_services(data: HashMap<Uuid, Vec<u8>>) -> impl Iterator<Item = Payload> {
+    data.into_iter().map(|(uuid, bytes)| Payload::ServiceData { uuid, bytes })
+}
+
+fn of_companies(data: HashMap<u16, Vec<u8>>) -> impl Iterator<Item = Payload> {
+    data.into_iter().map(|(company, bytes)| Payload::ManufacturerData { company, bytes })
 }
 
 fn mac(address: BDAddr) -> MacAddress {
