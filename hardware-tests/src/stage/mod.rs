@@ -10,6 +10,7 @@
 //! it is told fails the test instead of going on.
 
 mod bus_load;
+mod emulated;
 mod guest;
 mod listening;
 pub mod scenarios;
@@ -20,6 +21,7 @@ use segel_drivers::{
 };
 
 pub use bus_load::BusLoad;
+pub use emulated::Emulated;
 pub use guest::Guest;
 pub use listening::Listening;
 
