@@ -55,6 +55,11 @@ impl SealKey {
         Self(bytes)
     }
 
+    /// Its bytes, for ciphers and nothing else.
+    pub(crate) fn bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
     fn cipher(&self) -> Cipher {
         Cipher::new(&self.0.into())
     }

@@ -4,8 +4,8 @@ use std::{collections::HashMap, sync::Arc};
 
 use segel_drivers::{
     Ear, Radio, ReaderId, Report,
+    ble::Register,
     ble::scan::{AdapterName, BleScan, BleScanConfig},
-    ble::{KnownSeal, Register},
     serial::uhf_reader::{self, UhfReader, UhfReaderConfig},
     sim::air::{SimulatedAir, SimulatedAirConfig},
     supervise::{self, Patience},
@@ -70,7 +70,7 @@ fn register(seals: &SealRegister) -> Register {
     let mut register = Register::default();
     for seal in seals {
         if let Some(address) = seal.address {
-            register.insert(address, KnownSeal::bthome(seal.id.clone(), seal.key.clone()));
+            register.insert(address, seal.known());
         }
     }
     register

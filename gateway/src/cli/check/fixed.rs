@@ -95,6 +95,13 @@ pub fn fixed() -> Vec<Fixed> {
         time("clock: a step is a step from", clock::STEP_THRESHOLD, "NTP slews at most 0.5 ms a second"),
         time("health: said every", health::INTERVAL, "well under a third of the supervisor's watchdog time"),
         time("health: ingest counts as stuck after", health::INGEST_STUCK, "ten times its usual look around"),
+        Fixed {
+            name: "config: a file of one seal's key",
+            value: config::KEY_FILE_MAX_BYTES,
+            unit: "bytes",
+            reason: "twenty times what a key and a password take",
+        },
+        count("config: files in a directory of keys", config::KEY_FILES_MAX, "files", "a port's whole stock of seals"),
         time("api: an answer takes at most", api::ANSWER_DEADLINE, "it comes from memory and a few rows"),
         Fixed {
             name: "archive: a segment holds at most",
