@@ -47,7 +47,7 @@ impl SealTime {
     /// `YY MM DD hh mm ss`, each two decimal digits in a byte.
     #[must_use]
     pub fn to_bcd(self) -> [u8; 6] {
-        self.to_binary().map(|part| (part / 10) << 4 | part % 10)
+        self.to_binary().map(|part| ((part / 10) << 4) | (part % 10))
     }
 
     /// Reads six bytes; `None` when they are no date and time.

@@ -34,6 +34,8 @@ pub use stored::{STORED_NAMES, stored_lines};
 use crc::{CRC_16_IBM_3740, Crc};
 use sha1::{Digest, Sha1};
 
+use crate::SealKey;
+
 /// The 16-bit UUID of the service.
 pub const SERVICE: u16 = 0xFFB0;
 /// The 16-bit UUID of the radio module's own command line; the seal does not speak there.
@@ -117,6 +119,22 @@ pub enum Turn {
     Seal,
     /// Unseal: stop watching, and forget that it was forced.
     Unseal,
+}
+
+/// A key of more than 32 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this seal's key has 8 hex digits; write 24 zeros before them")]
+pub struct NoShortKeyError;
+
+/// The seal's 32-bit key: the last four bytes of a key whose others are 0.
+///
+/// # Errors
+/// [`NoShortKeyError`].
+pub fn short_key(key: &SealKey) -> Result<u32, NoShortKeyError> {
+    match *key.bytes() {
+        [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d] => Ok(u32::from_be_bytes([a, b, c, d])),
+        _ => Err(NoShortKeyError),
+    }
 }
 
 /// To the seal.

@@ -93,10 +93,7 @@ fn number(seal: &KnownSeal) -> Result<u32, Hindrance> {
 /// Its 32-bit key: the last four bytes of a registered one, the others being 0; else the published one.
 fn key(seal: &KnownSeal) -> Result<u32, Hindrance> {
     let Some(key) = &seal.credentials.key else { return Ok(PUBLISHED_KEY) };
-    match *key.bytes() {
-        [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d] => Ok(u32::from_be_bytes([a, b, c, d])),
-        _ => Err(Hindrance::WrongCredential { what: "key", detail: "this seal's has 8 hex digits; write 24 zeros before them".to_owned() }),
-    }
+    eseal::short_key(key).map_err(|wrong| Hindrance::WrongCredential { what: "key", detail: wrong.to_string() })
 }
 
 /// What was asked last.
