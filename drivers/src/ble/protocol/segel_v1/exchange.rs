@@ -45,7 +45,7 @@ struct Sent {
 enum Awaited {
     Nothing,
     Challenge(Hello),
-    Result(Commanded),
+    Result(Box<Commanded>),
     Disk,
 }
 
@@ -229,7 +229,7 @@ impl Talk {
         };
         let commanded = challenged.command(&command);
         let bytes = commanded.frame.to_vec();
-        self.await_now(Awaited::Result(commanded));
+        self.await_now(Awaited::Result(Box::new(commanded)));
         Step::Write { bytes, effect }
     }
 
