@@ -12,4 +12,5 @@ pub mod length;
 pub mod mosquitto;
 pub mod peers;
 pub mod rig;
+pub mod stage;
 pub mod witness;

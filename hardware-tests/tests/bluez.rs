@@ -30,6 +30,9 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// How long is waited for what must not come.
 const NEVER: Duration = Duration::from_millis(300);
 
+/// The match rules the emulator itself holds.
+const OWN_RULES: i64 = 1;
+
 macro_rules! named {
     ($with:ident: $($test:ident),+ $(,)?) => { vec![$($with(stringify!($test), $test)),+] };
 }
@@ -54,6 +57,8 @@ fn main() -> ExitCode {
         a_hundred_connections_leave_no_match_rule_behind,
         two_seals_of_one_name_are_two_devices,
         a_seal_that_wants_to_pair_gets_silence_and_then_its_object_is_gone,
+        a_disconnect_is_answered_when_the_link_is_down_and_it_stays_up_meanwhile,
+        signals_come_in_the_order_and_the_company_bluetoothd_sends_them_in,
         the_bus_dies_and_bluez_returns_on_the_next,
     ];
     libtest_mimic::run(&arguments, trials).exit_code()
@@ -445,7 +450,8 @@ async fn an_adapter_says_that_it_is_off_before_it_is_gone_and_takes_its_links_wi
 
 async fn a_client_that_leaves_the_bus_scans_no_more_and_its_rules_go(bus: Bus) {
     let bluez = Bluez::start(&bus.address).expect("nobody else is BlueZ");
-    let own = bluez.rules().total();
+    let own = OWN_RULES;
+    until("the emulator's own rule is seen", || bluez.rules().total() == own).await;
     let hci0 = bluez.hci0();
     let (scans, held) = (bluez.hci0(), bluez.rules().clone());
     let thread = std::thread::spawn(move || {
@@ -469,12 +475,14 @@ async fn a_hundred_connections_leave_no_match_rule_behind(bus: Bus) {
     let _events = bench.adapter.events().await.expect("events");
     bench.connect().await;
     within(bench.device.disconnect()).await.expect("it disconnects");
-    let before = bench.bluez.rules().total();
+    // the stream of events has two
+    let before = OWN_RULES + 2;
+    until("they are seen", || bench.bluez.rules().total() == before).await;
     for _ in 0..100 {
         within(bench.device.connect()).await.expect("it connects");
         within(bench.device.disconnect()).await.expect("it disconnects");
     }
-    until("no rule is left behind", || bench.bluez.rules().total() <= before).await;
+    until("no rule is left behind", || bench.bluez.rules().total() == before).await;
     assert_eq!(bench.seal.counts().links, 101);
 }
 
@@ -508,6 +516,73 @@ async fn a_seal_that_wants_to_pair_gets_silence_and_then_its_object_is_gone(bus:
     let write = bench.device.write(&bench.port(0xFFE1), b"x", WriteType::WithResponse).await_at_most(NEVER / 2).await;
     assert!(write.is_none());
     until("its object goes", || bench.bluez.hci0().devices().is_empty()).await;
+}
+
+async fn a_disconnect_is_answered_when_the_link_is_down_and_it_stays_up_meanwhile(bus: Bus) {
+    let bench = Bench::new(bus).await;
+    bench.connect().await;
+    bench.bluez.pace(|pace| pace.disconnect = NEVER * 2);
+    assert!(bench.device.disconnect().await_at_most(NEVER).await.is_none());
+    assert_eq!(bench.bluez.links(), 1);
+    until("then it is down", || bench.bluez.links() == 0).await;
+}
+
+/// What BlueZ signals, one word for each signal, until one of it is `last`.
+async fn words(signals: &mut zbus::MessageStream, last: &str) -> Vec<String> {
+    type Props = std::collections::BTreeMap<String, zbus::OwnedVariant>;
+    let mut words = Vec::new();
+    while words.last().is_none_or(|word| word != last) {
+        let signal = within(signals.next()).await.expect("they go on").expect("it is a message");
+        let header = signal.header();
+        if header.interface().is_none_or(|interface| interface.as_str() == "org.freedesktop.DBus") {
+            continue;
+        }
+        let path = header.path().expect("a signal has one").to_string();
+        let last = |path: &str| path.rsplit('/').next().unwrap_or_default().chars().take(7).collect::<String>();
+        words.push(match header.member().expect("a signal has one").as_str() {
+            "PropertiesChanged" => {
+                let (_, changed, gone) = signal.body().deserialize::<(String, Props, Vec<String>)>().expect("its arguments");
+                let tell = |(name, value): (String, zbus::OwnedVariant)| match bool::try_from(value) {
+                    Ok(value) => format!("{name}={value}"),
+                    Err(_) => name,
+                };
+                let told: Vec<_> = changed.into_iter().map(tell).chain(gone.into_iter().map(|name| format!("-{name}"))).collect();
+                format!("{}: {}", last(&path), told.join(" "))
+            }
+            member => {
+                let body = signal.body();
+                let object = match member {
+                    "InterfacesAdded" => {
+                        body.deserialize::<(zbus::ObjectPath<'_>, std::collections::BTreeMap<String, Props>)>().expect("its arguments").0
+                    }
+                    _ => body.deserialize::<(zbus::ObjectPath<'_>, Vec<String>)>().expect("its arguments").0,
+                };
+                format!("{} {}", if member == "InterfacesAdded" { "+" } else { "-" }, last(object.as_str()))
+            }
+        });
+    }
+    words
+}
+
+async fn signals_come_in_the_order_and_the_company_bluetoothd_sends_them_in(bus: Bus) {
+    let listener = zbus::connection::Builder::address(bus.address.as_str()).build().await.expect("the bus");
+    let bus_itself = Some("org.freedesktop.DBus");
+    let mut signals = zbus::MessageStream::from(&listener);
+    listener.call_method(bus_itself, "/org/freedesktop/DBus", bus_itself, "AddMatch", &("sender='org.bluez'",)).await.expect("a rule");
+    let bench = Bench::new(bus).await;
+    bench.connect().await;
+    bench.disconnect().await;
+    let began = ["+ hci0", "hci0: Powered=true", "hci0: Discovering=true", "+ dev_A4_"];
+    let connected = ["dev_A4_: Connected=true", "+ service", "+ char000", "+ desc000", "+ service", "+ char001", "+ char001", "+ desc001"];
+    let ended = ["dev_A4_: ServicesResolved=true UUIDs", "dev_A4_: ServicesResolved=false", "dev_A4_: Connected=false"];
+    assert_eq!(words(&mut signals, ended[2]).await, [&began[..], &connected, &ended].concat());
+    bench.seal.advertises();
+    assert_eq!(words(&mut signals, "dev_A4_: ManufacturerData RSSI").await.len(), 1, "all of an advertisement in one signal");
+    bench.adapter.stop_scan().await.expect("it scanned");
+    assert_eq!(words(&mut signals, "dev_A4_: -RSSI").await, ["hci0: Discovering=false", "dev_A4_: -RSSI"]);
+    bench.bluez.hci0().pull();
+    let gone = ["hci0: Powered=false", "- desc001", "- char001", "- char001", "- service", "- desc000", "- char000", "- service"];
+    assert_eq!(words(&mut signals, "- hci0").await, [&gone[..], &["- dev_A4_", "- hci0"]].concat());
 }
 
 async fn the_bus_dies_and_bluez_returns_on_the_next(mut bus: Bus) {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures_util::StreamExt;
-use zbus::{Connection, Message, MessageStream};
+use zbus::{Message, MessageStream};
 
 const BUS: &str = "org.freedesktop.DBus";
 
@@ -42,16 +42,17 @@ impl Rules {
             format!("type='method_call',interface='{BUS}',member='RemoveMatch'"),
             format!("type='signal',interface='{BUS}',member='NameOwnerChanged'"),
         ];
+        // from before the first message on, or it would be missed
+        let messages = MessageStream::from(&connection);
         let monitor = (rules.as_slice(), 0_u32);
         connection
             .call_method(Some(BUS), "/org/freedesktop/DBus", Some("org.freedesktop.DBus.Monitoring"), "BecomeMonitor", &monitor)
             .await?;
         let seen = self.clone();
-        Ok(seen.follow(connection))
+        Ok(seen.follow(messages))
     }
 
-    async fn follow(self, connection: Connection) {
-        let mut messages = MessageStream::from(&connection);
+    async fn follow(self, mut messages: MessageStream) {
         while let Some(Ok(message)) = messages.next().await {
             self.on_message(&message);
         }

@@ -19,7 +19,8 @@ use uuid::Uuid;
 use super::{AdapterName, BleScanConfig, Ended};
 use crate::{
     Ear, MacAddress, RadioFault, Sighting, Trouble,
-    ble::{AirFrame, Payload, interpret},
+    ble::{AirFrame, Payload, air::uuid16, interpret},
+    codec::bthome::SERVICE_DATA_UUID,
 };
 
 /// Asking for the adapters, their events, a scan: BlueZ answers in milliseconds, a busy one in a second.
@@ -151,7 +152,7 @@ impl<'a> Scan<'a> {
 
     /// Looks at what was heard, and at whether anything is, until something fails or a rebuild is due.
     async fn listen(&mut self, mut moved: mpsc::Receiver<CentralEvent>) -> Result<Ended, RadioFault> {
-        let mut look = tokio::time::interval(PULSE);
+        let mut look = tokio::time::interval(PULSE.min(self.config.quiet));
         loop {
             tokio::select! {
                 event = moved.recv() => match event {
@@ -232,7 +233,10 @@ impl<'a> Scan<'a> {
                 Ok(self.ear.hear(sighting).await?)
             }
             None => {
-                self.ear.tally().not_understood.fetch_add(1, Ordering::Relaxed);
+                // the air is full of others; what claims to be a sensor and says nothing of a seal is worth a count
+                if matches!(frame.payload, Payload::ServiceData { uuid, .. } if uuid == uuid16(SERVICE_DATA_UUID)) {
+                    self.ear.tally().not_understood.fetch_add(1, Ordering::Relaxed);
+                }
                 Ok(())
             }
         }
