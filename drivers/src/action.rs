@@ -288,6 +288,12 @@ pub enum Rejection {
     /// It holds the command for old.
     #[error("it holds the command for an old one: set its time, or see that nobody plays back")]
     Stale,
+    /// It stood as asked before, and says that the command moved nothing.
+    #[error("it says that it stood so already")]
+    StoodSo,
+    /// It says, proven, that the command never was its last one: it did not arrive, and cannot any more.
+    #[error("the command never reached it")]
+    NeverTook,
     /// Something else.
     #[error("{meaning} (code {code:#04x})")]
     Other {

@@ -9,9 +9,12 @@ pub trait Air {
     /// Its connections.
     type Link: Link;
 
-    /// Connects, finds the ports and listens for notifications. Dropping the future calls the attempt off; the caller has
-    /// the deadline.
+    /// Connects, finds the ports and listens for notifications. The caller has the deadline; when
+    /// it drops the future or gets a fault it calls [`Self::hang_up`] before anything else.
     fn connect(&mut self, address: MacAddress, ports: Ports) -> impl Future<Output = Result<Self::Link, LinkFault>>;
+
+    /// Ends whatever is left of the last connection or attempt: after one that failed, was dropped or was never closed.
+    fn hang_up(&mut self) -> impl Future<Output = ()>;
 }
 
 /// A connection that listens.

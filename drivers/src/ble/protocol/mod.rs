@@ -280,6 +280,19 @@ pub trait Exchange: Send {
     fn stage(&self) -> Stage {
         Stage::Talking
     }
+
+    /// The state it read before its first step that moves the seal, where it read one: a seal that says no and stands
+    /// otherwise than before did move.
+    fn before(&self) -> Option<&SealStatus> {
+        None
+    }
+
+    /// An exchange that reads the state and knows which command this one sent, so that it can fill
+    /// [`SealStatus::did_ours`]. `None`: [`Action::ReadState`]'s own is as good.
+    fn read_back(&self, now: &Moment) -> Option<Box<dyn Exchange>> {
+        let _ = now;
+        None
+    }
 }
 
 /// What an exchange is at, for progress.

@@ -1,10 +1,9 @@
 //! Sessions with seals: one connection at a time per adapter, the urgent first, never two writes that move.
 //!
 //! ```text
-//!   Desks::ask(Request) ─► heard by whom? ─► Desk (one per adapter, survives its rebuilds)
-//!                             waking             queue by Priority, then in order
-//!                                                 ▼
-//!      Asked ◄── progress, Ended ──── serve(desk, air): connect ► Exchange ► read back ► disconnect
+//!   Desks::ask(Request) ─► hall: waking until heard, queued by Priority, then in order
+//!                                                 ▼ the adapter that hears it best, one session per seal
+//!      Asked ◄── progress, Ended ──── serve(desk, air): visit = connect ► talk ► read back ► judge ► disconnect
 //! ```
 //!
 //! What must hold:
@@ -17,7 +16,20 @@
 //! - Whoever asks always gets an answer: a desk whose adapter died answers from the word.
 
 mod desk;
+mod hall;
+mod judge;
+mod limits;
+mod request;
+mod serve;
+mod talk;
 mod ticket;
+mod visit;
 
-pub use desk::{Asked, Desk, Desks, Hearing, Request, SessionLimits};
+#[cfg(test)]
+mod tests;
+
+pub use desk::{Desk, Desks, Hearing};
+pub use limits::SessionLimits;
+pub use request::{Asked, Request};
+pub(crate) use serve::{Served, serve};
 pub use ticket::Ticket;

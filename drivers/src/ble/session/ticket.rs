@@ -2,13 +2,15 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use tokio::sync::Notify;
+
 const FREE: u8 = 0;
 const MOVED: u8 = 1;
 const CALLED_OFF: u8 = 2;
 
 /// The word of one request.
 #[derive(Debug, Default)]
-pub struct Ticket(AtomicU8);
+pub struct Ticket(AtomicU8, Notify);
 
 impl Ticket {
     /// Claims the one write that may move the seal. True once in the life of a request, and never after it was called off.
@@ -21,7 +23,10 @@ impl Ticket {
     #[must_use]
     pub fn call_off(&self) -> bool {
         match self.0.compare_exchange(FREE, CALLED_OFF, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => true,
+            Ok(_) => {
+                self.1.notify_one();
+                true
+            }
             Err(now) => now == CALLED_OFF,
         }
     }
@@ -30,6 +35,13 @@ impl Ticket {
     #[must_use]
     pub fn is_called_off(&self) -> bool {
         self.0.load(Ordering::Acquire) == CALLED_OFF
+    }
+
+    /// Waits until it is called off; for ever when the write was claimed. One may wait at a time.
+    pub(super) async fn called_off(&self) {
+        while !self.is_called_off() {
+            self.1.notified().await;
+        }
     }
 
     /// Whether the write was claimed.
