@@ -82,7 +82,8 @@ pub(super) fn desks(config: &Config) -> Desks {
     let desks = Desks::new(limits(&config.sessions));
     for (id, reader) in &config.readers {
         if matches!(reader, Reader::Ble(_) | Reader::SimulatedAir(_)) {
-            desks.desk(id);
+            // Set up once here, in the order of the configuration; the radios ask for the same one by name.
+            let _ = desks.desk(id);
         }
     }
     desks
@@ -97,8 +98,8 @@ fn limits(settings: &SessionSettings) -> SessionLimits {
         call: settings.call_timeout,
         disconnect: settings.disconnect_timeout,
         read_back: settings.read_back,
+        store: settings.store_timeout,
         queue: settings.queue as usize,
-        ..SessionLimits::default()
     }
 }
 
