@@ -4,6 +4,7 @@
 //! one of the codes in [`exit`].
 
 pub mod check;
+pub mod decode;
 pub mod exit;
 pub mod interrupt;
 pub mod journal;
@@ -46,6 +47,8 @@ enum Verb {
     Seal(seal::SealArgs),
     /// Read, verify, archive and compact the journal, whether or not the gate is running.
     Journal(JournalCommand),
+    /// Say what a captured frame of a seal or reader means, byte by byte, or why it is wrong.
+    Decode(decode::DecodeArgs),
     /// Hash a monitor's password for `[broker.users]`; the password is read from standard input.
     Passwd(passwd::PasswdArgs),
     /// Play a day at the gate in a minute: no hardware, no root, nothing to install.
@@ -106,6 +109,7 @@ fn dispatch(verb: Verb) -> anyhow::Result<ExitCode> {
             };
             journal::run(command.args, &dir)
         }
+        Verb::Decode(args) => Ok(decode::run(&args)?.into()),
         Verb::Passwd(args) => passwd::run(&args).map(Into::into),
         Verb::Run(args) => run::run(&args).map(Into::into),
         Verb::Status(args) => runtime()?.block_on(status::run(args)).map(Into::into),

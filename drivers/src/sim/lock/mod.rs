@@ -8,7 +8,10 @@ pub mod eseal;
 pub mod g_series;
 pub mod nokelock;
 pub mod segel_v1;
+mod trick;
 pub mod tt;
+
+pub use trick::Trick;
 
 use uuid::Uuid;
 
@@ -33,6 +36,11 @@ pub trait SimLock: Send + 'static {
 
     /// Bytes were written; the notifications it answers with.
     fn written(&mut self, bytes: &[u8]) -> Vec<Vec<u8>>;
+
+    /// The ATT application error it answered the last write with in place of taking it.
+    fn att_error(&self) -> Option<u8> {
+        None
+    }
 
     /// What reading the characteristic it notifies through gives.
     fn value(&self) -> Vec<u8>;
