@@ -14,12 +14,16 @@ use btleplug::{
 };
 use futures_util::{Stream, StreamExt};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{AdapterName, BleScanConfig, Ended};
+use super::{
+    AdapterName, BleScanConfig, Ended,
+    link::{BluezAir, Held, Parted},
+};
 use crate::{
     Ear, MacAddress, RadioFault, Sighting, Trouble,
-    ble::{AirFrame, Payload, air::uuid16, interpret},
+    ble::{AirFrame, Payload, air::uuid16, interpret, session},
     codec::bthome::SERVICE_DATA_UUID,
 };
 
@@ -40,33 +44,56 @@ const SILENCES_MAX: u32 = 10;
 const OVERRUN_EVERY: Duration = Duration::from_secs(60);
 /// A scan that cannot be begun is tried once more after this: BlueZ may still be busy with the last.
 const SCAN_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// Sessions after which everything is rebuilt: each leaves two match rules on the bus if the library's panic hits it, and
+/// the bus allows 512; on this kind of runtime it was not seen to in 4,000.
+const SESSIONS_MAX: u32 = 500;
 
 type Events = Pin<Box<dyn Stream<Item = CentralEvent> + Send>>;
 
 /// Opens the adapter and listens until something fails.
-pub(super) async fn run(config: &BleScanConfig, ear: &Ear, pulse: &AtomicU64) -> Ended {
+pub(super) async fn run(config: &BleScanConfig, ear: &Ear, pulse: &AtomicU64, stop: &CancellationToken) -> Ended {
+    let held = Held::default();
     let moving = async {
         loop {
             pulse.fetch_add(1, Ordering::Relaxed);
             tokio::time::sleep(PULSE).await;
         }
     };
-    tokio::select! {
-        ended = session(config, ear) => ended.unwrap_or_else(Ended::Fault),
+    let ended = tokio::select! {
+        () = stop.cancelled() => Ended::Fault(RadioFault::Stopped),
+        ended = life(config, ear, &held) => ended.unwrap_or_else(Ended::Fault),
         never = moving => never,
-    }
+    };
+    // whatever ended it, no connection is left standing
+    held.let_go(config.desk.limits().disconnect).await;
+    ended
 }
 
-async fn session(config: &BleScanConfig, ear: &Ear) -> Result<Ended, RadioFault> {
+async fn life(config: &BleScanConfig, ear: &Ear, held: &Held) -> Result<Ended, RadioFault> {
     let mut scan = Scan::open(config, ear).await?;
     // the one stream of this session, kept until its end
     let events = scan.call("its events", scan.adapter.events()).await?;
     scan.begin().await?;
     ear.up(scan.detail.clone()).await?;
     let (backlog, moved) = mpsc::channel(BACKLOG);
+    let air = BluezAir::new(scan.adapter.clone(), *config.desk.limits(), Parted::clone(&scan.parted), held.clone());
     tokio::select! {
         ended = scan.listen(moved) => ended,
+        ended = sessions(config, air, ear) => ended,
         fault = move_out(events, backlog, ear) => Err(scan.gone(fault)),
+    }
+}
+
+/// Serves what is asked of this adapter's seals, until a rebuild is due.
+async fn sessions(config: &BleScanConfig, mut air: BluezAir, ear: &Ear) -> Result<Ended, RadioFault> {
+    air.sweep(&config.register).await;
+    match session::serve(&config.desk, &mut air, ear, SESSIONS_MAX).await {
+        session::Served::Enough => Ok(Ended::Rebuild),
+        session::Served::Fails(why) => {
+            tracing::warn!(adapter = %config.adapter, %why, "the adapter failed in a session; begun anew");
+            Ok(Ended::Rebuild)
+        }
+        session::Served::Stopping => Err(RadioFault::Stopped),
     }
 }
 
@@ -91,6 +118,7 @@ struct Scan<'a> {
     adapter: Adapter,
     detail: String,
     strengths: HashMap<MacAddress, i16>,
+    parted: Parted,
     /// When anything was heard last.
     heard: Instant,
     /// When the scan was begun anew for want of that.
@@ -125,6 +153,7 @@ impl<'a> Scan<'a> {
                     adapter,
                     detail: described,
                     strengths: HashMap::new(),
+                    parted: Parted::default(),
                     heard: Instant::now(),
                     scanned: Instant::now(),
                     silences: 0,
@@ -173,16 +202,23 @@ impl<'a> Scan<'a> {
                     self.strengths.clear();
                 }
                 self.strengths.insert(address, rssi);
+                self.on_present(address, Some(rssi));
                 self.on_carried(address, Some(rssi), self.bare(address)).await
+            }
+            CentralEvent::DeviceDisconnected(_) => {
+                self.parted.notify_one();
+                Ok(())
             }
             CentralEvent::ServiceDataAdvertisement { id, service_data } => {
                 self.on_heard();
                 let Some(address) = address(&id) else { return Ok(()) };
+                self.on_present(address, self.strengths.get(&address).copied());
                 self.on_carried(address, self.strengths.get(&address).copied(), of_services(service_data)).await
             }
             CentralEvent::ManufacturerDataAdvertisement { id, manufacturer_data } => {
                 self.on_heard();
                 let Some(address) = address(&id) else { return Ok(()) };
+                self.on_present(address, self.strengths.get(&address).copied());
                 self.on_carried(address, self.strengths.get(&address).copied(), of_companies(manufacturer_data)).await
             }
             CentralEvent::DeviceDiscovered(id) => self.on_discovered(&id).await,
@@ -202,8 +238,16 @@ impl<'a> Scan<'a> {
         let Some(rssi) = properties.rssi else { return Ok(()) };
         self.on_heard();
         let address = mac(properties.address);
+        self.on_present(address, Some(rssi));
         let carried = of_services(properties.service_data).chain(of_companies(properties.manufacturer_data));
         self.on_carried(address, Some(rssi), carried.chain(self.bare(address))).await
+    }
+
+    /// Sessions are with seals that are there.
+    fn on_present(&self, address: MacAddress, rssi_dbm: Option<i16>) {
+        if self.config.register.get(address).is_some() {
+            self.config.desk.heard(address, rssi_dbm, Instant::now());
+        }
     }
 
     /// Being heard at all, for registered seals that say nothing in their advertisements. For those that do it would
@@ -303,7 +347,7 @@ fn of_companies(data: HashMap<u16, Vec<u8>>) -> impl Iterator<Item = Payload> {
     data.into_iter().map(|(company, bytes)| Payload::ManufacturerData { company, bytes })
 }
 
-fn mac(address: BDAddr) -> MacAddress {
+pub(super) fn mac(address: BDAddr) -> MacAddress {
     MacAddress(address.into_inner())
 }
 
