@@ -271,10 +271,8 @@ impl Inside {
             return Hindrance::Deadline(waiting.request.within);
         }
         let heard = self.places.iter().filter_map(|place| place.heard.get(&address)).map(|hearing| hearing.at).max();
-        let last = heard.map_or_else(
-            || "never".to_owned(),
-            |at| format!("{} s ago", now.into_std().saturating_duration_since(at).as_secs()),
-        );
+        let last =
+            heard.map_or_else(|| "never".to_owned(), |at| format!("{} s ago", now.into_std().saturating_duration_since(at).as_secs()));
         Hindrance::NotHeard { last }
     }
 

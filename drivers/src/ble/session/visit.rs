@@ -243,7 +243,8 @@ impl<A: Air> Visit<'_, A> {
         let wall = self.wall.map_or(now, |last| now.max(last + Duration::from_secs(1)));
         self.wall = Some(wall);
         let mut random = [0; 32];
-        getrandom::fill(&mut random).map_err(|error| Hindrance::NoAdapter(format!("the operating system gives no random bytes ({error})")))?;
+        getrandom::fill(&mut random)
+            .map_err(|error| Hindrance::NoAdapter(format!("the operating system gives no random bytes ({error})")))?;
         Ok(Moment { wall, random })
     }
 

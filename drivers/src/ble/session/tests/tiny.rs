@@ -131,8 +131,7 @@ impl Exchange for TinyTalk {
                 }))
             }
             (State::Piece, [b'p', number]) => {
-                let event =
-                    SealEvent { word: SealWord::Sealed, number: Some(u32::from(*number)), device_time: None, raw: bytes.to_vec() };
+                let event = SealEvent { word: SealWord::Sealed, number: Some(u32::from(*number)), device_time: None, raw: bytes.to_vec() };
                 Step::Store { events: vec![event], log: 1 }
             }
             (State::Piece, b"e") => Step::End(Said::Drained(self.confirmed)),
