@@ -128,15 +128,18 @@ struct Stage {
 
 impl Stage {
     async fn new(seal: SegelLock) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().expect("a bench");
         let socket = directory.path().join("air");
-        let air = EmulatedAir::open(&socket).unwrap();
+        let air = EmulatedAir::open(&socket).expect("a bench");
         let seal = Arc::new(Mutex::new(seal));
         air.add(&seal);
         // a motor of no mass, and a radio without a kernel
         let desks = Desks::new(SessionLimits { pause: Duration::ZERO, ..SessionLimits::default() });
-        let config =
-            SimulatedAirConfig { id: "air-1".parse().unwrap(), socket, register: Arc::new(Register::from_iter([(address(), known())])) };
+        let config = SimulatedAirConfig {
+            id: "air-1".parse().expect("a bench"),
+            socket,
+            register: Arc::new(Register::from_iter([(address(), known())])),
+        };
         let desk = desks.desk(&config.id);
         let mut radio = Kept::new(SimulatedAir::new(config).serving(desk));
         radio.up().await;
@@ -147,16 +150,16 @@ impl Stage {
     /// Asks, and lets the seal advertise until there is an end.
     async fn ask(&mut self, action: Action) -> Ended {
         let request = Request { address: address(), seal: known(), action, within: DEADLINE };
-        let asked = self.desks.ask(request).unwrap();
+        let asked = self.desks.ask(request).expect("a bench");
         let mut ended = Box::pin(asked.ended());
         let mut often = tokio::time::interval(Duration::from_millis(50));
         loop {
             tokio::select! {
                 ended = &mut ended => return ended,
-                _ = often.tick() => drop(self.air.advertise(address()).unwrap()),
+                _ = often.tick() => drop(self.air.advertise(address()).expect("a bench")),
                 report = self.radio.heard.recv() => {
-                    if let Sighting::Told(told) = report.unwrap().sighting {
-                        told.confirm.unwrap().on_disk();
+                    if let Sighting::Told(told) = report.expect("a bench").sighting {
+                        told.confirm.expect("a bench").on_disk();
                     }
                 }
             }
@@ -170,12 +173,12 @@ impl Stage {
     }
 
     fn seal(&self) -> std::sync::MutexGuard<'_, SegelLock> {
-        self.seal.lock().unwrap()
+        self.seal.lock().expect("a bench")
     }
 }
 
 fn known() -> KnownSeal {
-    let mut known = KnownSeal::new("SGL-1003".parse().unwrap(), ProtocolName::Segel);
+    let mut known = KnownSeal::new("SGL-1003".parse().expect("a bench"), ProtocolName::Segel);
     known.credentials.key = Some(key());
     known
 }

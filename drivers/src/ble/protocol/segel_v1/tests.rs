@@ -53,12 +53,14 @@ enum Disk {
     Full,
 }
 
+type Change = Box<dyn FnMut(&mut Vec<u8>)>;
+
 /// A connection between an exchange and a seal, and somebody on it who may change what passes.
 struct Line<'a> {
     seal: &'a mut SegelLock,
     disk: Disk,
     /// Changes each notification and each value read.
-    change: Box<dyn FnMut(&mut Vec<u8>)>,
+    change: Change,
     moving: usize,
     confirming: usize,
     stored: Vec<SealEvent>,
