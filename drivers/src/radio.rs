@@ -215,6 +215,8 @@ pub struct Tally {
     pub overruns: AtomicU64,
     /// Times the device was opened.
     pub opened: AtomicU64,
+    /// Panics in tasks of the radio's library.
+    pub panics: AtomicU64,
 }
 
 #[cfg(test)]

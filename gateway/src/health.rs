@@ -7,7 +7,10 @@
 //! and what waits in memory would be lost.
 
 use std::{
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        mpsc::{SyncSender, TrySendError, sync_channel},
+    },
     time::Duration,
 };
 
@@ -181,11 +184,34 @@ async fn changed(space: &mut watch::Receiver<SpaceStanding>, known: (Level, bool
     space.wait_for(|standing| of_note(standing) != known).await.is_ok()
 }
 
-/// Tells the service supervisor, if there is one.
+/// Messages that wait for a supervisor that does not read; a beat comes every five seconds, and old beats are worth nothing.
+const UNTOLD_MAX: usize = 16;
+
+/// Tells the service supervisor, if there is one. Never waits: a supervisor that does not read its socket would hold the
+/// gate for as long, so a thread of its own does the telling, and what does not fit before it is left out.
 pub fn tell(states: &[NotifyState<'_>]) {
-    if let Err(fault) = sd_notify::notify(states) {
-        tracing::debug!(%fault, "the supervisor could not be told");
+    static TELLER: OnceLock<Option<SyncSender<String>>> = OnceLock::new();
+    let Some(teller) = TELLER.get_or_init(teller) else { return };
+    let message: Vec<String> = states.iter().map(ToString::to_string).collect();
+    if let Err(TrySendError::Full(_)) = teller.try_send(message.join("\n")) {
+        tracing::debug!("the supervisor does not listen");
     }
+}
+
+/// The thread that tells; none where there is no supervisor.
+fn teller() -> Option<SyncSender<String>> {
+    std::env::var_os("NOTIFY_SOCKET")?;
+    let (messages, waiting) = sync_channel::<String>(UNTOLD_MAX);
+    let telling = move || {
+        while let Ok(message) = waiting.recv() {
+            if let Err(fault) = sd_notify::notify(&[NotifyState::Custom(&message)]) {
+                tracing::debug!(%fault, "the supervisor could not be told");
+            }
+        }
+    };
+    let thread = std::thread::Builder::new().name("supervisor".to_owned()).spawn(telling);
+    thread.inspect_err(|fault| tracing::warn!(%fault, "no thread to tell the supervisor with; it hears nothing")).ok()?;
+    Some(messages)
 }
 
 /// The line a person reads in `systemctl status`.

@@ -4,10 +4,12 @@
 //! state is kept as a note in the event's own transaction, and so it can be read back at start without a scan
 //! and rebuilt from the events alone when the notes are lost ([`crate::ingest::Memory`]).
 //!
-//! Doubtful claims (replayed, or below the seal's counter) never change the state; they are recorded beside it.
+//! What was read over a session in which the seal proved itself is kept beside what was said last ([`Proven`]): a later
+//! claim may differ, and then the state says so and takes the worse of the two for its condition, until evidence is read
+//! again. Doubtful claims (replayed, or below the seal's counter) never change the state; they are recorded beside it.
 
 use jiff::Timestamp;
-use segel_drivers::{LockClaim, SealId, SealReading};
+use segel_drivers::{LockClaim, SealId, SealReading, SealWord};
 use serde::{Deserialize, Serialize};
 
 use crate::event::Assurance;
@@ -31,7 +33,19 @@ pub struct SealState {
     /// What it says of itself, as far as it has said it.
     #[serde(flatten)]
     pub says: SealSays,
-    /// Condition in the words of EDIFACT 4517.
+    /// What it complains of, as it was last read or told.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub complaints: Vec<SealWord>,
+    /// Entries in its log that wait to be drained, as it last said.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub stored_events: Option<u32>,
+    /// What was last read of it as evidence.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub evidence: Option<Proven>,
+    /// What of the above differs from that evidence, and is therefore only claimed.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub contradicts_evidence: Vec<String>,
+    /// Condition in the words of EDIFACT 4517; the worse one where claim and evidence differ.
     pub seal_condition: SealCondition,
     /// How far that can be believed.
     pub assurance: Assurance,
@@ -49,6 +63,43 @@ pub struct SealState {
     pub event_date_time: Timestamp,
 }
 
+/// What a seal said of itself when it last proved itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Proven {
+    /// The lock.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub lock: Option<LockClaim>,
+    /// Tamper detected.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tamper: Option<bool>,
+    /// A door or opening reported open.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub open: Option<bool>,
+    /// When it was read, by this gate's clock.
+    pub event_date_time: Timestamp,
+}
+
+impl SealState {
+    /// Sets what follows from the rest: what contradicts the evidence, and the condition.
+    pub(crate) fn conclude(&mut self) {
+        let condition = self.says.condition_with(&self.complaints);
+        let Some(proven) = &self.evidence else {
+            self.contradicts_evidence.clear();
+            self.seal_condition = condition;
+            return;
+        };
+        let differ = [
+            ("lock", proven.lock.is_some() && self.says.lock != proven.lock),
+            ("tamper", proven.tamper.is_some() && self.says.tamper != proven.tamper),
+            ("open", proven.open.is_some() && self.says.open != proven.open),
+        ];
+        self.contradicts_evidence = differ.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name.to_owned()).collect();
+        let read = SealSays { lock: proven.lock, tamper: proven.tamper, open: proven.open, ..SealSays::default() };
+        self.seal_condition = condition.max(read.condition());
+    }
+}
+
 /// Whether a seal is being heard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -59,18 +110,18 @@ pub enum Presence {
     NotHeard,
 }
 
-/// EDIFACT D.20A, data element 4517: seal condition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// EDIFACT D.20A, data element 4517: seal condition, from the best to the worst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum SealCondition {
     /// Code 1.
     RightCondition,
+    /// Code 5.
+    FaultyElectronic,
     /// Code 2.
     Damaged,
     /// Code 4.
     Broken,
-    /// Code 5.
-    FaultyElectronic,
 }
 
 /// A seal's measurements, merged over its advertisements, in wire names and units.
@@ -146,6 +197,18 @@ impl SealSays {
             ("problem", self.problem != before.problem),
         ];
         pairs.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
+    }
+
+    /// The condition these measurements and complaints speak for.
+    #[must_use]
+    pub fn condition_with(&self, complaints: &[SealWord]) -> SealCondition {
+        let of = |word: &SealWord| match word {
+            SealWord::ForcedOpen | SealWord::ShackleCut | SealWord::EmergencyOpened => SealCondition::Broken,
+            SealWord::CoverOpened => SealCondition::Damaged,
+            SealWord::MotorStuck | SealWord::Abnormal => SealCondition::FaultyElectronic,
+            _ => SealCondition::RightCondition,
+        };
+        complaints.iter().map(of).fold(self.condition(), Ord::max)
     }
 
     /// The condition these measurements speak for.

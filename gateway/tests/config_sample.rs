@@ -98,8 +98,10 @@ fn examples_in_the_sample_are_accepted_too() {
         .fold(String::new(), |all, line| all + &line + "\n");
     let folder = Folder::with(&text);
     folder.write("seals.toml", "");
+    fs::create_dir(folder.path("seal-keys")).unwrap();
     let loaded = load(&folder.args());
     assert_eq!(loaded.config.readers.len(), 3);
+    assert!(loaded.config.gate.seal_keys.is_some());
     assert_eq!(loaded.config.broker.users.len(), 1);
     assert!(loaded.config.uplink.password_file.is_some());
 }

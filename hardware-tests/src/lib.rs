@@ -4,6 +4,7 @@
 //! Nothing inside the gate is replaced. What a test needs from outside (mosquitto, a Python client) is looked for by
 //! [`peers`], which says so when it is missing.
 
+pub mod bluez;
 pub mod cutfs;
 pub mod disk;
 pub mod ledger;
@@ -11,4 +12,5 @@ pub mod length;
 pub mod mosquitto;
 pub mod peers;
 pub mod rig;
+pub mod stage;
 pub mod witness;

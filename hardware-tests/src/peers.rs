@@ -27,6 +27,8 @@ pub enum Peer {
     Faketime,
     /// The kernel's interface for file systems in a process, and the right to mount one.
     Fuse,
+    /// D-Bus's own daemon.
+    DbusDaemon,
 }
 
 impl Peer {
@@ -41,6 +43,7 @@ impl Peer {
             Self::Fuse => {
                 "load the kernel module fuse, give access to /dev/fuse, and run as root (or install fuse3, whose fusermount mounts for others)"
             }
+            Self::DbusDaemon => "install Debian's package dbus",
             Self::Paho => "install paho-mqtt for python3 (pip), or name an interpreter that has it in SEGEL_PYTHON",
         }
     }
@@ -55,6 +58,7 @@ impl Peer {
             Self::Tmpfs => crate::disk::Disk::new("16k").ok().map(|_| PathBuf::from("/proc/filesystems")),
             Self::Faketime => faketime(),
             Self::Fuse => crate::cutfs::CutFs::mount(&crate::cutfs::Image::default()).ok().map(|_| PathBuf::from("/dev/fuse")),
+            Self::DbusDaemon => runs("dbus-daemon", &["--version"]),
             Self::Paho => runs(&std::env::var("SEGEL_PYTHON").unwrap_or_else(|_| "python3".to_owned()), &["-c", "import paho.mqtt.client"]),
         }
     }

@@ -91,3 +91,28 @@ async fn a_gate_without_radios_feeds_the_watchdog_again_and_again() {
         until_told(&socket, "WATCHDOG=1");
     }
 }
+
+/// An init that hangs must not hang the gate: its socket takes nothing more before the gate says its first word.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_supervisor_that_does_not_read_does_not_hold_up_the_gate() {
+    let rig = Rig::build(PROGRAM, &RigConfig::default()).unwrap();
+    let path = rig.dir().join("notify.sock");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    let filling = UnixDatagram::unbound().unwrap();
+    filling.set_nonblocking(true).unwrap();
+    while filling.send_to(b"X=1", &path).is_ok() {}
+    let mut command = Command::new(PROGRAM);
+    command.args(["run", "--config"]).arg(rig.gate.config()).env("NOTIFY_SOCKET", &path).stdin(Stdio::null()).stderr(Stdio::null());
+    let mut child = Ended(command.spawn().unwrap());
+    let deadline = Instant::now() + PATIENCE;
+    while segel::api::ask_status(&rig.dir().join("run")).await.is_err() {
+        assert!(Instant::now() < deadline, "the gate opens, whoever listens");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    kill_process(Pid::from_raw(child.0.id().cast_signed()).unwrap(), Signal::TERM).unwrap();
+    while child.0.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < deadline, "and closes");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    drop(socket);
+}

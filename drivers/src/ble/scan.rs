@@ -7,16 +7,22 @@
 //!
 //! ```text
 //!   listen (the gate's runtime) ◄── ended, pulse ── thread: adapter::run
-//!                                                     events ─► backlog ─► interpret ─► Ear
+//!                                                     events ─► backlog ─► interpret ─► Ear, Desk::heard
+//!                                                     session::serve ◄─► link (one connection at a time)
 //! ```
 //!
 //! What must hold: the thread says once a second that it moves, and one that does not is left behind and reported;
 //! as long as one hangs no second one is started; every call has a deadline of ours; a silent air is asked about
-//! and scanned anew, and after some time of silence everything is rebuilt, which is no news as long as it works.
+//! and scanned anew, and after some time of silence everything is rebuilt, which is no news as long as it works; so it
+//! is after many sessions, between two of them; whatever ends the thread, no connection is left standing.
 //!
 //! It filters by nothing: BlueZ would only match the list of service UUIDs, and seals name theirs in service data.
 
 mod adapter;
+mod fault;
+mod link;
+mod panics;
+mod ports;
 
 use std::{
     fmt,
@@ -32,7 +38,10 @@ use std::{
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Ear, MacAddress, Radio, RadioFault, ReaderId, ble::Register};
+use crate::{
+    Ear, MacAddress, Radio, RadioFault, ReaderId,
+    ble::{Desk, Register, SessionLimits},
+};
 
 /// How often the thread is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -82,13 +91,17 @@ pub struct BleScanConfig {
     /// After how long without a sign of life the thread counts as hung. Connecting to a D-Bus that does not answer
     /// takes libdbus 25 s.
     pub hung_after: Duration,
+    /// Where it notes which seals it hears, and takes requests for sessions. It outlives the thread's rebuilds.
+    pub desk: Desk,
 }
 
 impl BleScanConfig {
-    /// An adapter with the usual deadlines: 30 s of quiet, 40 s until the thread counts as hung.
+    /// An adapter with the usual deadlines: 30 s of quiet, 40 s until the thread counts as hung. Its desk is one alone,
+    /// to be replaced where requests are asked of several.
     #[must_use]
     pub fn new(id: ReaderId, adapter: AdapterName, register: Arc<Register>) -> Self {
-        Self { id, adapter, register, quiet: Duration::from_secs(30), hung_after: Duration::from_secs(40) }
+        let desk = Desk::alone(&id, SessionLimits::default());
+        Self { desk, id, adapter, register, quiet: Duration::from_secs(30), hung_after: Duration::from_secs(40) }
     }
 }
 
@@ -181,11 +194,12 @@ fn spawn(
                 return;
             }
         };
-        let end = runtime.block_on(stop.run_until_cancelled(adapter::run(&config, &ear, &pulse)));
+        panics::count_in(ear.tally());
+        let end = runtime.block_on(adapter::run(&config, &ear, &pulse, &stop));
         drop(ear);
         runtime.shutdown_timeout(SHUTDOWN_GRACE);
         // told last: whoever hears it may start the next thread at once
-        let _ = ended.send(end.unwrap_or(Ended::Fault(RadioFault::Stopped)));
+        let _ = ended.send(end);
     })
 }
 

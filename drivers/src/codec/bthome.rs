@@ -17,6 +17,7 @@
 mod objects;
 mod write;
 
+pub use objects::length as object_length;
 pub use write::{plain, sealed};
 
 use aes::Aes128;
@@ -136,6 +137,27 @@ pub enum BthomeFault {
 /// # Errors
 /// [`BthomeFault`]: nothing of it may be believed.
 pub fn read(service_data: &[u8], address: MacAddress, key: Option<&SealKey>) -> Result<Advert, BthomeFault> {
+    let Clear { objects, protection, on_trigger } = clear(service_data, address, key)?;
+    let (reading, unread_from) = objects::read(&objects)?;
+    Ok(Advert { reading, protection, on_trigger, unread_from })
+}
+
+/// Service data with its objects in clear, not yet read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Clear {
+    /// The objects.
+    pub objects: Vec<u8>,
+    /// How they were protected.
+    pub protection: Protection,
+    /// Sent when something happens, not on a clock.
+    pub on_trigger: bool,
+}
+
+/// Verifies and decrypts service data, for whoever shows what is in it.
+///
+/// # Errors
+/// [`BthomeFault`]: nothing of it may be believed.
+pub fn clear(service_data: &[u8], address: MacAddress, key: Option<&SealKey>) -> Result<Clear, BthomeFault> {
     if service_data.len() > SERVICE_DATA_MAX {
         return Err(BthomeFault::TooLong);
     }
@@ -161,8 +183,7 @@ pub fn read(service_data: &[u8], address: MacAddress, key: Option<&SealKey>) -> 
             (objects, Protection::Keyed { counter })
         }
     };
-    let (reading, unread_from) = objects::read(&objects)?;
-    Ok(Advert { reading, protection, on_trigger, unread_from })
+    Ok(Clear { objects, protection, on_trigger })
 }
 
 /// Verifies and decrypts `objects counter code`.
@@ -202,7 +223,7 @@ mod tests {
         hex::decode(text.replace(' ', "")).unwrap()
     }
 
-    fn clear(text: &str) -> Result<Advert, BthomeFault> {
+    fn in_clear(text: &str) -> Result<Advert, BthomeFault> {
         read(&bytes(text), address(), None)
     }
 
@@ -217,7 +238,7 @@ mod tests {
     /// Public frames of the format; do not change this test.
     #[test]
     fn plain_frames_are_read() {
-        let reading = |text| clear(text).unwrap().reading;
+        let reading = |text| in_clear(text).unwrap().reading;
         assert_eq!(reading("40 04 138a01"), SealReading::default(), "pressure is nothing a seal says");
         let expected = SealReading {
             packet: Some(46),
@@ -253,7 +274,7 @@ mod tests {
     /// What a seal would send; do not change this test.
     #[test]
     fn a_seals_own_frame_is_read_plain_and_encrypted() {
-        let advert = clear("44 00 09 01 5d 1f 00 2b 01").unwrap();
+        let advert = in_clear("44 00 09 01 5d 1f 00 2b 01").unwrap();
         assert_eq!(advert.reading, SealReading { packet: Some(9), ..seal_shaped() });
         assert!(advert.on_trigger);
         let advert = keyed("45 0217c863f67628ee 01000000 c539fcd0").unwrap();
@@ -266,7 +287,7 @@ mod tests {
         let data = bytes("42 b2188d38c1a4 04 138a01");
         assert!(read(&data, "A4:C1:38:8D:18:B2".parse().unwrap(), None).is_ok());
         assert_eq!(read(&data, address(), None), Err(BthomeFault::OtherAddress));
-        assert_eq!(clear("42 b2188d38c1"), Err(BthomeFault::TooShort));
+        assert_eq!(in_clear("42 b2188d38c1"), Err(BthomeFault::TooShort));
     }
 
     #[test]
@@ -290,20 +311,20 @@ mod tests {
 
     #[test]
     fn other_versions_and_broken_frames_are_refused() {
-        assert_eq!(clear(""), Err(BthomeFault::TooShort));
+        assert_eq!(in_clear(""), Err(BthomeFault::TooShort));
         for info in ["00", "20", "60", "e0"] {
-            assert!(matches!(clear(&format!("{info} 1f 00")), Err(BthomeFault::Version(_))), "{info}");
+            assert!(matches!(in_clear(&format!("{info} 1f 00")), Err(BthomeFault::Version(_))), "{info}");
         }
-        assert_eq!(clear("40 1f"), Err(BthomeFault::Cut(0x1F)));
-        assert_eq!(clear("40 02 5d"), Err(BthomeFault::Cut(0x02)));
-        assert_eq!(clear("40 53 05 aabb"), Err(BthomeFault::Cut(0x53)));
-        assert_eq!(clear("40 1f 02"), Err(BthomeFault::NeitherYesNorNo(0x1F)));
+        assert_eq!(in_clear("40 1f"), Err(BthomeFault::Cut(0x1F)));
+        assert_eq!(in_clear("40 02 5d"), Err(BthomeFault::Cut(0x02)));
+        assert_eq!(in_clear("40 53 05 aabb"), Err(BthomeFault::Cut(0x53)));
+        assert_eq!(in_clear("40 1f 02"), Err(BthomeFault::NeitherYesNorNo(0x1F)));
         assert_eq!(read(&[0x40; 300], address(), None), Err(BthomeFault::TooLong));
     }
 
     #[test]
     fn an_unknown_object_ends_the_reading_and_says_so() {
-        let advert = clear("40 01 5d 1f 00 ef 2b 01").unwrap();
+        let advert = in_clear("40 01 5d 1f 00 ef 2b 01").unwrap();
         assert_eq!(advert.unread_from, Some(0xEF));
         assert_eq!(advert.reading.lock, Some(LockClaim::Locked));
         assert_eq!(advert.reading.tamper, None);

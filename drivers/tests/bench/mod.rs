@@ -1,8 +1,6 @@
 //! What the wire tests share: a kept radio, and waiting on conditions with a deadline.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
-pub(crate) mod bluez;
-
 use std::{path::Path, sync::Arc, time::Duration};
 
 use segel_drivers::{

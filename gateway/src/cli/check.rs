@@ -17,7 +17,9 @@ use serde::Serialize;
 pub use fixed::{Fixed, fixed};
 
 use super::exit::Exit;
-use crate::config::{Config, Fault, LoadArgs, Loaded, Origin};
+use segel_drivers::ble::scan::AdapterName;
+
+use crate::config::{Config, Fault, LoadArgs, Loaded, Origin, Reader};
 
 /// The arguments of `segel check`.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -127,14 +129,27 @@ fn good_text(args: &LoadArgs, loaded: &Loaded) -> String {
     let config = &loaded.config;
     let _ = writeln!(
         text,
-        "configuration is good: {}\n\ngate {} at {}, radios {}, registered seals {}, warnings {}\n",
+        "configuration is good: {}\n\ngate {} at {}, radios {}, registered seals {} ({} with a key or password), warnings {}",
         args.file.display(),
         config.gate.id,
         config.gate.site,
         config.readers.len(),
         config.seals.len(),
+        config.seals.iter().filter(|seal| seal.has_secret()).count(),
         loaded.warnings.len(),
     );
+    for (id, reader) in &config.readers {
+        if let Reader::Ble(ble) = reader {
+            let Ok(adapter) = ble.adapter.parse::<AdapterName>();
+            let _ = match adapter {
+                AdapterName::Kernel(name) => writeln!(text, "radio {id}: the adapter the kernel names {name}, whichever that is"),
+                AdapterName::Address(address) => {
+                    writeln!(text, "radio {id}: the adapter with the address {address}, wherever it is plugged in")
+                }
+            };
+        }
+    }
+    text.push('\n');
     // The main file is named above; the rest is named from its folder, to keep the table narrow.
     let folder = args.file.parent().map_or_else(String::new, |folder| format!("{}/", folder.display()));
     let rows: Vec<[String; 4]> = limits(loaded)

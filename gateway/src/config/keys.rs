@@ -183,7 +183,8 @@ pub(super) const AIR: &str = "simulated-air";
 /// Every kind of radio.
 pub(super) const KINDS: [&str; 3] = [UHF, BLE, AIR];
 /// Every table of the file.
-pub(super) const SECTIONS: [&str; 9] = ["gate", "clock", "journal", "thinning", "readers", "reopen", "broker", "uplink", "log"];
+pub(super) const SECTIONS: [&str; 10] =
+    ["gate", "clock", "journal", "thinning", "readers", "reopen", "sessions", "broker", "uplink", "log"];
 
 /// The key of a table.
 pub(super) fn find(section: &str, name: &str) -> Option<&'static Key> {
@@ -219,7 +220,10 @@ fn any_path(text: &str) -> Result<(), NameError> {
 
 fn adapter(text: &str) -> Result<(), NameError> {
     let number = text.strip_prefix("hci").filter(|number| (1..=3).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit()));
-    number.map(drop).ok_or(NameError("write the adapter as `bluetoothctl list` and the kernel name it, e.g. \"hci0\""))
+    if number.is_some() || text.parse::<segel_drivers::MacAddress>().is_ok() {
+        return Ok(());
+    }
+    Err(NameError("write the adapter as the kernel names it, e.g. \"hci0\", or its address as `bluetoothctl list` shows it"))
 }
 
 fn socket_address(text: &str) -> Result<(), NameError> {
@@ -262,6 +266,7 @@ pub(super) static KEYS: &[Key] = &[
     setting("gate", "state_dir", Text(absolute), Preset::Text("/var/lib/segel"), "the journal must survive everything but a broken disk"),
     setting("gate", "runtime_dir", Text(absolute), Preset::Text("/run/segel"), "sockets must not survive a reboot"),
     setting("gate", "seals_file", Text(any_path), Absent, "the keys of seals stay out of the file people pass around"),
+    setting("gate", "seal_keys", Text(any_path), Absent, "keys and passwords of seals have readers of their own"),
     limit("clock", "holdover_h", "h", (24, 1, 720), "a clock that was kept right drifts less than a second a day; later nobody knows"),
     limit("journal", "group_wait_ms", "ms", (50, 0, 1000), "readings share one disk write; alarms never wait"),
     limit("journal", "group_events", "events", (64, 1, 4096), "at this size a group is several times faster than single writes"),
@@ -339,6 +344,27 @@ pub(super) static KEYS: &[Key] = &[
     limit("reopen", "first_ms", "ms", (200, 10, 60_000), "a plug that wobbles is back at once"),
     limit("reopen", "cap_s", "s", (30, 1, 3600), "a technician who plugs a radio in sees it within half a minute"),
     limit("reopen", "stable_s", "s", (30, 1, 3600), "a radio that fails again sooner did not recover"),
+    limit(
+        "sessions",
+        "heard_within_s",
+        "s",
+        (15, 1, 300),
+        "some adapters tell of a standing seal only every 11 s; a seal not heard for longer is not there to connect to",
+    ),
+    limit("sessions", "connect_timeout_s", "s", (20, 1, 120), "one attempt to connect; a seal that sleeps answers the next one sooner"),
+    limit("sessions", "attempts", "attempts", (4, 1, 20), "half of all connects fail; after four somebody has to look"),
+    limit("sessions", "pause_ms", "ms", (250, 20, 10_000), "a connect right after a disconnect is refused by the kernel"),
+    limit("sessions", "call_timeout_s", "s", (5, 1, 60), "one write or one read; a seal that is there answers within a second"),
+    limit("sessions", "disconnect_timeout_s", "s", (5, 3, 60), "BlueZ itself takes 2.0 to 2.8 s"),
+    limit(
+        "sessions",
+        "read_back_s",
+        "s",
+        (60, 1, 600),
+        "what a seal did is looked for this long, also after the time for doing it is over",
+    ),
+    limit("sessions", "store_timeout_s", "s", (15, 1, 300), "until what a seal handed over is on disk; longer means that the disk fails"),
+    limit("sessions", "queue", "requests", (32, 1, 1000), "one connection at a time takes seconds; more than this would wait for minutes"),
     setting("broker", "enabled", Truth, Preset::Truth(true), "monitors at the gate work without customs"),
     setting("broker", "listen", Text(socket_address), Preset::Text("127.0.0.1:1883"), "nobody outside this computer until it is wanted"),
     limit("broker", "max_clients", "clients", (32, 1, 1000), "a gate has a handful of screens; a runaway script is stopped"),

@@ -13,6 +13,8 @@ use super::{
     origin::Origins,
     register,
     rules::Rules,
+    seal_keys,
+    seals::SealRegister,
     settings::Config,
     source::{CONFIG_FILE_MAX_BYTES, Secrecy, SourceFile},
     syntax,
@@ -67,7 +69,8 @@ pub struct Loaded {
 }
 
 impl Config {
-    /// Reads, lays over each other and checks the main file, its drop-ins, the environment and the register of seals.
+    /// Reads, lays over each other and checks the main file, its drop-ins, the environment, the register of seals and
+    /// their keys.
     ///
     /// # Errors
     /// [`Faults`] with every fault of every source; the gate must not start and starting again does not help.
@@ -160,7 +163,15 @@ impl Load {
         rules.contradictions();
         let seals_file =
             self.merged.text("gate.seals_file").map(|path| folder.join(path)).map(|path| std::path::absolute(&path).unwrap_or(path));
-        let seals = seals_file.as_ref().map(|path| register::read(path, self.rank, &mut self.findings)).unwrap_or_default();
+        let mut entries = seals_file.as_ref().map(|path| register::read(path, self.rank, &mut self.findings)).unwrap_or_default();
+        self.rank += 1;
+        let seal_keys =
+            self.merged.text("gate.seal_keys").map(|path| folder.join(path)).map(|path| std::path::absolute(&path).unwrap_or(path));
+        if let Some(path) = &seal_keys {
+            seal_keys::read(path, self.rank, &mut entries, &mut self.findings);
+        }
+        seal_keys::look_for_gaps(&entries, &mut self.findings);
+        let seals = SealRegister::new(entries.into_iter().map(|entry| entry.seal).collect());
         let warnings = std::mem::take(&mut self.findings).finish(!self.whole)?;
         let mut config = self.merged.typed().map_err(|error| {
             // Every value was checked, so the table of keys and the types disagree: a defect, but not one to die of.
@@ -169,6 +180,7 @@ impl Load {
             Faults { faults: vec![fault], more: 0, warnings: Vec::new(), unread: false }
         })?;
         config.gate.seals_file = seals_file;
+        config.gate.seal_keys = seal_keys;
         config.seals = seals;
         Ok(Loaded { config, origins: Origins::of(&self.merged), warnings })
     }

@@ -8,7 +8,9 @@ use super::source::{Secrecy, SourceFile};
 /// What stands for what is not shown.
 pub(super) const HIDDEN: &str = "****";
 /// The keys of the register that hold no secret.
-const OPEN_SEAL_KEYS: [&str; 4] = ["id", "address", "epc", "container"];
+const OPEN_SEAL_KEYS: [&str; 6] = ["id", "address", "protocol", "device_number", "epc", "container"];
+/// What a seal has in the file of keys; what is behind it is never shown.
+const KEY_WORDS: [&str; 2] = ["key", "password"];
 /// Words after which a secret may follow in the configuration, in lower case.
 const SECRET_WORDS: [&str; 8] = ["users", "pass", "pwd", "secret", "token", "credential", "argon2", "key"];
 
@@ -28,6 +30,7 @@ pub(super) fn cut(file: &SourceFile, line: &std::ops::Range<usize>) -> Option<us
     }
     match file.secrecy {
         Secrecy::Seals => cut_seal(text),
+        Secrecy::Keys => cut_key(text),
         Secrecy::Settings => {
             let users = before.lines().rev().find(|line| line.trim_start().starts_with('[')).is_some_and(|head| head.contains("users"));
             if users && (text.contains('=') || !text.trim_start().starts_with('[')) {
@@ -48,6 +51,18 @@ fn cut_seal(text: &str) -> Option<usize> {
         return find_word(text, "key").map(|at| word_end(text, at));
     }
     Some(if text[start..word].eq_ignore_ascii_case("key") || word - start <= "container".len() { word } else { start })
+}
+
+/// Of keys and passwords only the seal they belong to is shown, and which of the two it is.
+fn cut_key(text: &str) -> Option<usize> {
+    let trimmed = text.trim();
+    let header = trimmed.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    if trimmed.is_empty() || header.is_some_and(|name| name.parse::<segel_drivers::SealId>().is_ok()) {
+        return None;
+    }
+    let start = text.len() - text.trim_start().len();
+    let end = word_end(text, start);
+    Some(if KEY_WORDS.contains(&&text[start..end]) { end } else { 0 })
 }
 
 fn cut_setting(text: &str) -> Option<usize> {

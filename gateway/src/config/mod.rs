@@ -7,6 +7,8 @@
 //!                                                       merge.rs   laid over each other
 //!                                                       rules.rs   what is missing, what contradicts itself
 //!                                                      settings.rs the types the gate reads
+//!
+//!   gate.seals_file ──► register.rs ──► seals.rs ◄── seal_keys.rs ◄── gate.seal_keys       one file each, no layers
 //! ```
 //!
 //! What must hold: a fault never hides another one; every fault has its file and line (or variable), key, value and
@@ -26,6 +28,7 @@ mod names;
 mod origin;
 mod register;
 mod rules;
+mod seal_keys;
 mod seals;
 mod settings;
 mod source;
@@ -37,9 +40,10 @@ pub use fault::{FAULTS_MAX, Fault, Faults, Position};
 pub use load::{DROP_IN_FOLDER, DROP_INS_MAX, LoadArgs, Loaded, MAIN_FILE};
 pub use names::{GateId, Lane, NameError, OfficeCode, PasswordHash, SiteCode, TimeZoneName, TpsCode, Transport, UplinkUrl, UserName};
 pub use origin::{InForce, Origin, Origins};
+pub use seal_keys::{KEY_FILE_MAX_BYTES, KEY_FILES_MAX};
 pub use seals::{RegisteredSeal, SealRegister};
 pub use settings::{
     BleAdapter, BrokerSettings, ClockSettings, Config, Dialect, GateSettings, JournalSettings, LogFormat, LogLevel, LogSettings, ReadMode,
-    Reader, ReopenSettings, SimulatedAir, ThinningSettings, UhfReader, UplinkSettings,
+    Reader, ReopenSettings, SessionSettings, SimulatedAir, ThinningSettings, UhfReader, UplinkSettings,
 };
 pub use source::{CONFIG_FILE_MAX_BYTES, SEALS_FILE_MAX_BYTES};

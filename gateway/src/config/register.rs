@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fmt::Display, path::Path, str::FromStr, sync::Arc};
 
-use segel_drivers::{Epc, MacAddress, SealId, SealKey};
+use segel_drivers::{Credentials, Epc, MacAddress, SealId, SealKey, ble::protocol::ProtocolName, credentials::DEVICE_NUMBER_MAX};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -11,7 +11,7 @@ use toml::{
 use super::{
     fault::{Fault, Findings, Place},
     keys::type_name,
-    seals::{RegisteredSeal, SealRegister},
+    seals::RegisteredSeal,
     source::{SEALS_FILE_MAX_BYTES, Secrecy, SourceFile},
     suggest::nearest,
     syntax,
@@ -19,17 +19,25 @@ use super::{
 use crate::container::{ContainerNumber, Iso6346};
 
 /// The keys of a seal.
-const KEYS: [&str; 5] = ["id", "address", "key", "epc", "container"];
+const KEYS: [&str; 7] = ["id", "address", "protocol", "device_number", "key", "epc", "container"];
 /// Permission bits that open a file to everybody: read and write.
-const EVERYBODY: u32 = 0o006;
+pub(super) const EVERYBODY: u32 = 0o006;
+
+/// A seal of the register, and where its number and its key stand.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) seal: RegisteredSeal,
+    pub(super) place: Place,
+    pub(super) key: Option<Place>,
+}
 
 /// Reads the register; what is wrong goes to `findings`.
-pub(super) fn read(path: &Path, rank: usize, findings: &mut Findings) -> SealRegister {
+pub(super) fn read(path: &Path, rank: usize, findings: &mut Findings) -> Vec<Entry> {
     let file = match SourceFile::read(path, rank, Secrecy::Seals, SEALS_FILE_MAX_BYTES) {
         Ok(file) => Arc::new(file),
         Err(fault) => {
             findings.fault(fault.key("gate.seals_file"));
-            return SealRegister::default();
+            return Vec::new();
         }
     };
     let trusted = syntax::parse(&file, findings);
@@ -42,7 +50,7 @@ pub(super) fn read(path: &Path, rank: usize, findings: &mut Findings) -> SealReg
         let remedy = format!("chmod 0640 {0} and chgrp it to the group that runs segel", path.display());
         findings.fault(Fault::new(place, problem, remedy).key("gate.seals_file"));
     }
-    SealRegister::new(seals)
+    seals
 }
 
 struct Reading<'a> {
@@ -55,7 +63,7 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    fn document(&mut self, table: &DeTable<'_>) -> Vec<RegisteredSeal> {
+    fn document(&mut self, table: &DeTable<'_>) -> Vec<Entry> {
         let mut seals = Vec::new();
         for (key, value) in table {
             let word = key.get_ref().as_ref();
@@ -83,7 +91,7 @@ impl Reading<'_> {
         self.findings.fault(Fault::new(Place::text(self.file, span), problem, remedy).key(key).hide_value());
     }
 
-    fn seal(&mut self, fields: &DeTable<'_>, header: std::ops::Range<usize>) -> Option<RegisteredSeal> {
+    fn seal(&mut self, fields: &DeTable<'_>, header: std::ops::Range<usize>) -> Option<Entry> {
         for (key, value) in fields {
             let word = key.get_ref().as_ref();
             if KEYS.contains(&word) {
@@ -91,6 +99,11 @@ impl Reading<'_> {
             }
             // Its value may be a key under a misspelt name.
             self.keys += usize::from(matches!(value.get_ref(), DeValue::String(text) if text.len() >= 16));
+            if word == "password" {
+                self.keys += 1;
+                self.fault(key.span(), "seal.password", "a password stands in no register", "put it into the file of `gate.seal_keys`");
+                continue;
+            }
             let remedy = nearest(word, KEYS)
                 .map_or_else(|| format!("remove it; a seal has {}", KEYS.join(", ")), |near| format!("did you mean `{near}`?"));
             self.fault(key.span(), &format!("seal.{word}"), "there is no such key", &remedy);
@@ -98,13 +111,19 @@ impl Reading<'_> {
         let id = self.one::<SealId>(fields, "id");
         if !fields.contains_key("id") {
             let remedy = "write id = \"MAKER-NUMBER\", e.g. \"JT-8000620011\"";
-            self.findings.fault(Fault::new(Place::text(self.file, header), "a seal has no `id`", remedy).key("seal.id"));
+            self.findings.fault(Fault::new(Place::text(self.file, header.clone()), "a seal has no `id`", remedy).key("seal.id"));
         }
         let address = self.one::<MacAddress>(fields, "address");
         let epc = self.one::<Epc>(fields, "epc");
         let container = self.container(fields);
+        let protocol = self.protocol(fields);
+        let device_number = self.device_number(fields);
         let key = self.key(fields, address.is_some());
-        Some(RegisteredSeal { id: id?, address, key, epc, container })
+        let at = |name: &str| fields.get(name).map(|value| Place::text(self.file, value.span()));
+        let (place, key_place) = (at("id").unwrap_or_else(|| Place::text(self.file, header)), at("key"));
+        let credentials = Credentials { key, password: None, device_number };
+        let seal = RegisteredSeal { id: id?, address, protocol: protocol?, credentials, epc, container };
+        Some(Entry { seal, place, key: key_place })
     }
 
     /// The text of a field, with its place.
@@ -157,6 +176,36 @@ impl Reading<'_> {
         let remedy = "compare it with the box and the papers; it is kept and sent as it is written";
         self.findings.warn(Fault::new(place, warning, remedy).key("seal.container").value(text));
         Some(number)
+    }
+
+    /// What it speaks; BTHome when nobody says.
+    fn protocol(&mut self, fields: &DeTable<'_>) -> Option<ProtocolName> {
+        if !fields.contains_key("protocol") {
+            return Some(ProtocolName::Bthome);
+        }
+        let (text, value) = self.text(fields, "protocol")?;
+        let parsed = text.parse().ok();
+        if parsed.is_none() {
+            let words: Vec<&str> = ProtocolName::ALL.iter().map(|name| name.as_str()).collect();
+            let one_of = || format!("write one of {}", words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", "));
+            let remedy = nearest(text, words.iter().copied()).map_or_else(one_of, |near| format!("did you mean \"{near}\"?"));
+            let fault = Fault::new(Place::text(self.file, value.span()), "this is no protocol of a seal", remedy);
+            self.findings.fault(fault.key("seal.protocol").value(text));
+        }
+        parsed
+    }
+
+    /// What it calls itself in its own frames.
+    fn device_number(&mut self, fields: &DeTable<'_>) -> Option<String> {
+        let (text, value) = self.text(fields, "device_number")?;
+        let good = !text.is_empty() && text.len() <= DEVICE_NUMBER_MAX && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        if good {
+            return Some(text.to_owned());
+        }
+        let remedy = format!("write 1 to {DEVICE_NUMBER_MAX} letters and digits, as it is printed on the seal");
+        let fault = Fault::new(Place::text(self.file, value.span()), "this is no number a seal calls itself by", remedy);
+        self.findings.fault(fault.key("seal.device_number").value(text));
+        None
     }
 
     fn key(&mut self, fields: &DeTable<'_>, has_address: bool) -> Option<SealKey> {

@@ -142,7 +142,9 @@ impl Rules<'_> {
             else {
                 continue;
             };
-            if let Some(first) = taken.get(&(own, device.clone())) {
+            // An address is one adapter whichever way its letters are written.
+            let same = if own == "adapter" { device.to_ascii_uppercase() } else { device.clone() };
+            if let Some(first) = taken.get(&(own, same.clone())) {
                 let (place, whose) = (self.radio_place(first, own), format!("`readers.{first}` has it already"));
                 let fault = Fault::new(
                     self.radio_place(name, own),
@@ -151,7 +153,7 @@ impl Rules<'_> {
                 );
                 self.findings.fault(fault.key(&dotted).value(&format!("{device:?}")).also(place, whose));
             } else {
-                taken.insert((own, device.clone()), name.clone());
+                taken.insert((own, same), name.clone());
             }
             self.radio_surprises(name, kind, &device);
         }

@@ -1,9 +1,9 @@
-//! The seals a gate knows: the second file, named by `gate.seals_file`.
+//! The seals a gate knows: the register named by `gate.seals_file`, with the keys and passwords of `gate.seal_keys`.
 //!
 //! A seal may be known by its radio address, by the tag on it, by both or by neither. With a key its advertisements
-//! are authenticated; the key makes the file secret.
+//! are authenticated; a key in the register makes that file secret.
 
-use segel_drivers::{Epc, MacAddress, SealId, SealKey};
+use segel_drivers::{Credentials, Epc, MacAddress, SealId, ble::KnownSeal, ble::protocol::ProtocolName};
 
 use crate::container::ContainerNumber;
 
@@ -14,12 +14,28 @@ pub struct RegisteredSeal {
     pub id: SealId,
     /// The address it advertises with, if it has a radio.
     pub address: Option<MacAddress>,
-    /// Its key, if it protects what it advertises.
-    pub key: Option<SealKey>,
+    /// What it speaks.
+    pub protocol: ProtocolName,
+    /// Its key, password and own number, as far as it has them.
+    pub credentials: Credentials,
     /// The tag on it, if it has one.
     pub epc: Option<Epc>,
     /// The container it is registered for; flagged, never corrected, when the check digit is wrong.
     pub container: Option<ContainerNumber>,
+}
+
+impl RegisteredSeal {
+    /// The seal as the radios know it.
+    #[must_use]
+    pub fn known(&self) -> KnownSeal {
+        KnownSeal { seal: self.id.clone(), protocol: self.protocol, credentials: self.credentials.clone() }
+    }
+
+    /// Whether it has a key or a password.
+    #[must_use]
+    pub fn has_secret(&self) -> bool {
+        self.credentials.key.is_some() || self.credentials.password.is_some()
+    }
 }
 
 /// The seals a gate knows; no identity, address or EPC occurs twice.

@@ -32,6 +32,8 @@ pub struct Config {
     pub readers: BTreeMap<ReaderId, Reader>,
     /// `[reopen]`: how a failed radio is opened again.
     pub reopen: ReopenSettings,
+    /// `[sessions]`: how connections to seals are bounded.
+    pub sessions: SessionSettings,
     /// `[broker]`: the local broker for monitors.
     pub broker: BrokerSettings,
     /// `[uplink]`: the link to customs.
@@ -63,6 +65,8 @@ pub struct GateSettings {
     pub runtime_dir: PathBuf,
     /// The register of seals, if there is one; absolute.
     pub seals_file: Option<PathBuf>,
+    /// The keys and passwords of seals, a file or a directory, if there is one; absolute.
+    pub seal_keys: Option<PathBuf>,
 }
 
 /// `[clock]`: when our own time may be trusted.
@@ -211,7 +215,7 @@ pub enum ReadMode {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BleAdapter {
-    /// The adapter as the kernel names it, e.g. `hci0`.
+    /// The adapter as the kernel names it, e.g. `hci0`, or its address, which stays the same when plugs move.
     pub adapter: String,
     /// The lane it listens to.
     pub lane: Lane,
@@ -240,6 +244,37 @@ pub struct ReopenSettings {
     /// `stable_s`: after this long without a failure the next wait is the first again.
     #[serde(rename = "stable_s", deserialize_with = "seconds")]
     pub stable: Duration,
+}
+
+/// `[sessions]`: how connections to seals are bounded.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionSettings {
+    /// `heard_within_s`: a seal heard within this is there to connect to.
+    #[serde(rename = "heard_within_s", deserialize_with = "seconds")]
+    pub heard_within: Duration,
+    /// `connect_timeout_s`: one attempt to connect.
+    #[serde(rename = "connect_timeout_s", deserialize_with = "seconds")]
+    pub connect_timeout: Duration,
+    /// Attempts to connect at most.
+    pub attempts: u8,
+    /// `pause_ms`: from a disconnect to the next connect.
+    #[serde(rename = "pause_ms", deserialize_with = "millis")]
+    pub pause: Duration,
+    /// `call_timeout_s`: one write or one read.
+    #[serde(rename = "call_timeout_s", deserialize_with = "seconds")]
+    pub call_timeout: Duration,
+    /// `disconnect_timeout_s`: a disconnect.
+    #[serde(rename = "disconnect_timeout_s", deserialize_with = "seconds")]
+    pub disconnect_timeout: Duration,
+    /// `read_back_s`: how long it is looked for what a seal did, beyond a request's own time.
+    #[serde(rename = "read_back_s", deserialize_with = "seconds")]
+    pub read_back: Duration,
+    /// `store_timeout_s`: how long a seal is kept waiting for what it handed over to be on disk.
+    #[serde(rename = "store_timeout_s", deserialize_with = "seconds")]
+    pub store_timeout: Duration,
+    /// Requests that wait for one adapter at most.
+    pub queue: u32,
 }
 
 /// `[broker]`: the local broker for monitors; they subscribe and do nothing else.

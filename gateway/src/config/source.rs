@@ -25,10 +25,12 @@ pub(super) enum Secrecy {
     Settings,
     /// The register of seals: nothing but identities.
     Seals,
+    /// The keys and passwords of seals: nothing but whose they are.
+    Keys,
 }
 
 /// One file as it was read.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub(super) struct SourceFile {
     /// As the person named it.
     pub(super) path: PathBuf,
@@ -38,8 +40,17 @@ pub(super) struct SourceFile {
     pub(super) text: String,
     /// The permission bits.
     pub(super) mode: u32,
+    /// The number of the user it belongs to.
+    pub(super) owner: u32,
     /// What may be shown of it.
     pub(super) secrecy: Secrecy,
+}
+
+/// Never the text: secrets stand in it, and faults that are printed for a developer hold their file.
+impl std::fmt::Debug for SourceFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SourceFile").field("path", &self.path).field("bytes", &self.text.len()).finish_non_exhaustive()
+    }
 }
 
 impl SourceFile {
@@ -80,7 +91,7 @@ impl SourceFile {
             let line = error.as_bytes()[..good].iter().filter(|byte| **byte == b'\n').count() + 1;
             fault(format!("line {line} is not UTF-8 text"), "save the file as UTF-8")
         })?;
-        Ok(Self { path: path.to_owned(), rank, text, mode: facts.mode() & 0o777, secrecy })
+        Ok(Self { path: path.to_owned(), rank, text, mode: facts.mode() & 0o777, owner: facts.uid(), secrecy })
     }
 
     /// The line number of a position, from 1.

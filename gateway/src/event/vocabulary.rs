@@ -77,7 +77,7 @@ words! {
         Keyed = "keyed",
         /// An advertisement that was played back: its counter is not above the last one.
         Doubtful = "doubtful",
-        /// A lock report read over an authenticated session.
+        /// What a seal said over a session in which it proved itself.
         Evidence = "evidence",
     }
 }
@@ -107,6 +107,26 @@ words! {
         ShackleCut = "SHACKLE_CUT",
         /// The seal's own housing was opened. Jointech 0x10xx, HHD 0x0010, TT 0x74.
         CoverOpened = "COVER_OPENED",
+        /// A seal was opened by its emergency means. TT 0x95, HHD; the word is our own.
+        EmergencyOpened = "EMERGENCY_OPENED",
+        /// A wrong password or key was tried at a seal. TT 0x93, HHD 0x0013, Jointech alarm bits; the word is our own.
+        WrongPassword = "WRONG_PASSWORD",
+        /// A seal stood open for too long. TT 0x99, Jointech long-unlocked; the word is our own.
+        OpenTooLong = "OPEN_TOO_LONG",
+        /// A seal's motor is stuck. HHD 0x0018 and 0x0019; the word is our own.
+        MotorStuck = "MOTOR_STUCK",
+        /// A seal was closed and not sealed, or sealed by hand. HHD 0x0014; the word is our own.
+        LocallySealed = "LOCALLY_SEALED",
+        /// A sealing was called off. Seal makers' lock records; the word is our own.
+        SealingCancelled = "SEALING_CANCELLED",
+        /// A seal started anew: battery changed, or reset. Own extension.
+        SealRestarted = "SEAL_RESTARTED",
+        /// A seal's clock was set. Own extension.
+        SealTimeSet = "SEAL_TIME_SET",
+        /// A seal's log was full and lost entries. Own extension.
+        LogLost = "LOG_LOST",
+        /// A seal says that something is wrong without saying what. Own extension.
+        SealAbnormal = "SEAL_ABNORMAL",
         /// A battery is low. Jointech, HHD 0x0012 and 0x0017.
         LowBattery = "LOW_BATTERY",
         /// A seal or reader is no longer heard. HHD 0x0059, Jointech peripheral status.
@@ -129,6 +149,10 @@ words! {
         CommandReceived = "COMMAND_RECEIVED",
         /// A command will not be done, and why. Own extension.
         CommandRefused = "COMMAND_REFUSED",
+        /// Somebody asked for a seal to be locked, drained or set; on disk before anything is sent to it. Own extension.
+        ActionIntended = "ACTION_INTENDED",
+        /// What became of that: the outcome, how it is known, where the time went. Own extension.
+        ActionEnded = "ACTION_ENDED",
         /// This program started. Own extension.
         GatewayStarted = "GATEWAY_STARTED",
         /// This program stopped in order. Own extension.

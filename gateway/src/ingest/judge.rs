@@ -4,6 +4,7 @@
 //!
 //! ```text
 //!   advert, refused advert ─► SealRule     last known state, counters, thinning
+//!   read, told             ─► SealRule     the same state, and what of a seal's log is on record
 //!   tag                    ─► TagRule      who is in front of which antenna
 //!   standing, trouble      ─► ReaderRule   is the gate itself able to hear
 //! ```
@@ -17,9 +18,15 @@ use std::{
     time::Duration,
 };
 
-use segel_drivers::{Epc, Heard, ReaderId, Report, SealId, Sighting};
+use segel_drivers::{Epc, Heard, ReaderId, Report, SealId, SealTold, Sighting};
 
-use super::{Finding, Memory, ReaderState, reader_rule::ReaderRule, seal_rule::SealRule, tag_rule::TagRule};
+use super::{
+    Finding, Memory, ReaderState,
+    reader_rule::ReaderRule,
+    seal_rule::SealRule,
+    tag_rule::TagRule,
+    telling::{Telling, ToldMarks},
+};
 use crate::journal::Note;
 
 /// When something unchanged is worth recording again.
@@ -96,11 +103,27 @@ impl Judge {
         match &report.sighting {
             Sighting::Advert(advert) => self.seals.on_advert(&report.reader, report.heard, advert),
             Sighting::Refused(refused) => self.seals.on_refused(&report.reader, report.heard, refused),
-            Sighting::Read(_) | Sighting::Told(_) => Vec::new(),
+            Sighting::Read(read) => self.seals.on_read(&report.reader, report.heard, read),
+            Sighting::Told(told) => self.seals.on_told(&report.reader, report.heard, told).findings,
             Sighting::Tag(read) => self.tags.on_read(&report.reader, report.heard, read),
             Sighting::Trouble(trouble) => self.readers.on_trouble(&report.reader, trouble),
             Sighting::Standing(standing) => self.readers.on_standing(&report.reader, report.heard, standing),
         }
+    }
+
+    /// What a seal told means, and what may be promised to it.
+    pub fn on_told(&mut self, reader: &ReaderId, heard: Heard, told: &SealTold) -> Telling {
+        self.seals.on_told(reader, heard, told)
+    }
+
+    /// What a seal told is on disk.
+    pub fn told_on_disk(&mut self, marks: &ToldMarks) {
+        self.seals.tellings().on_disk(marks);
+    }
+
+    /// What a seal told is not on disk, and will not be.
+    pub fn told_refused(&mut self, marks: &ToldMarks) {
+        self.seals.tellings().refused(marks);
     }
 
     /// What has not been heard for too long, looked for now and then.

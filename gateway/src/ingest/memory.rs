@@ -7,10 +7,14 @@
 
 use std::collections::HashMap;
 
-use segel_drivers::{CounterMemory, SealId};
+use segel_drivers::{CounterMemory, Memory as Told, SealEvent, SealId, SealWord};
 use serde::Deserialize;
 
-use super::{COUNTER_NOTE, finding::note_json};
+use super::{
+    COUNTER_NOTE,
+    finding::note_json,
+    telling::{TOLD_NOTE, ToldMemory},
+};
 use crate::{
     journal::{Filter, JournalError, JournalReader, Note, Place},
     seals::{self, SealState},
@@ -31,6 +35,8 @@ pub struct Memory {
     pub seals: Vec<SealState>,
     /// Message counters, as kept under [`super::COUNTER_NOTE`].
     pub counters: HashMap<SealId, CounterMemory>,
+    /// What of the seals' own logs is on record, as kept under [`super::TOLD_NOTE`].
+    pub told: HashMap<SealId, ToldMemory>,
 }
 
 /// How a memory came back.
@@ -55,6 +61,13 @@ struct Body {
     state: Option<SealState>,
     counter: Option<u32>,
     highest_counter: Option<u32>,
+    word: Option<SealWord>,
+    #[serde(default)]
+    stored: bool,
+    log_id: Option<u32>,
+    log_number: Option<u32>,
+    device_time: Option<u64>,
+    raw: Option<String>,
 }
 
 impl Memory {
@@ -88,6 +101,12 @@ impl Memory {
                 _ => tracing::error!(seal = note.key, "a seal's counter cannot be read back; a replay may pass as its first message"),
             }
         }
+        for note in reader.notes(TOLD_NOTE)? {
+            match (note.key.parse::<SealId>(), serde_json::from_slice(&note.value)) {
+                (Ok(seal), Ok(told)) => drop(memory.told.insert(seal, told)),
+                _ => tracing::warn!(seal = note.key, "what a seal has told cannot be read back; what it tells again is recorded again"),
+            }
+        }
         Ok(memory)
     }
 
@@ -104,6 +123,7 @@ impl Memory {
             let about_seals = records.iter().filter(|record| record.subject.as_str().starts_with("seal/"));
             for Document { data } in about_seals.filter_map(|record| serde_json::from_slice(&record.doc).ok()) {
                 memory.take_counter(&data);
+                memory.take_told(&data);
                 states.extend(data.state.map(|state| (state.seal.clone(), state)));
             }
         }
@@ -119,10 +139,23 @@ impl Memory {
         }
     }
 
+    fn take_told(&mut self, data: &Body) {
+        let (Some(seal), Some(word)) = (&data.seal, data.word) else { return };
+        let memory = match (data.stored, data.log_id) {
+            (true, Some(log)) => Told::Stored { log },
+            (true, None) => return,
+            (false, _) => Told::Live,
+        };
+        let Ok(raw) = hex::decode(data.raw.as_deref().unwrap_or_default()) else { return };
+        let event = SealEvent { word, number: data.log_number, device_time: data.device_time, raw };
+        self.told.entry(seal.clone()).or_default().take_event(memory, &event);
+    }
+
     fn notes(&self) -> Vec<Note> {
         let states = self.seals.iter().map(|state| note_json(seals::NOTE, state.seal.as_str(), state));
         let counters = self.counters.iter().map(|(seal, counter)| note_json(COUNTER_NOTE, seal.as_str(), counter));
+        let told = self.told.iter().map(|(seal, told)| note_json(TOLD_NOTE, seal.as_str(), told));
         let form = Note::keep(FORM_NOTE.0, FORM_NOTE.1, FORM.to_string());
-        states.chain(counters).chain([form]).collect()
+        states.chain(counters).chain(told).chain([form]).collect()
     }
 }

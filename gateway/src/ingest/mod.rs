@@ -7,7 +7,8 @@
 //!
 //! What must hold: reports are recorded in the order they were heard; an alarm or receipt that cannot be recorded is
 //! held and tried again, never dropped; telemetry the journal has no room for is counted under its reader and left, and
-//! nothing is confirmed to anybody for it; while the journal cannot be written, reports wait in a bounded shelter, and
+//! nothing is confirmed to anybody for it; what a seal handed over out of its log is confirmed to it when all of it is on
+//! disk, and never before; while the journal cannot be written, reports wait in a bounded shelter, and
 //! what has to leave that is counted; what is only counted is told with the next event about the same thing (what was
 //! counted since the last one is lost at a stop).
 
@@ -20,13 +21,15 @@ mod recording;
 mod seal_body;
 mod seal_change;
 mod seal_rule;
+mod seal_talk;
 mod shelter;
 mod tag_rule;
+mod telling;
 mod watched;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use segel_drivers::{Heard, ReaderId, Report};
+use segel_drivers::{Confirm, Heard, ReaderId, Report, SealTold, Sighting};
 use serde::{Deserialize, Serialize};
 use tokio::{
     sync::{mpsc, watch},
@@ -42,6 +45,7 @@ pub use reader_rule::{READER_NOTE, ReaderState, ReaderStatus};
 pub(crate) use recording::{RETRY_CAP, RETRY_FIRST};
 pub(crate) use shelter::HELD_MAX;
 pub(crate) use tag_rule::TAGS_MAX;
+pub use telling::{Promise, TOLD_NOTE, Telling, ToldMarks, ToldMemory};
 
 use self::{
     recording::{Ended, Recording, Unit},
@@ -185,9 +189,35 @@ impl Ingest {
     }
 
     async fn on_report(&mut self, report: &Report) {
+        if let Sighting::Told(told) = &report.sighting {
+            self.on_told(report, told).await;
+            return;
+        }
         let findings = self.judge.on_report(report);
         let stamp = self.clock.stamp(report.heard);
         self.record(findings, &stamp, Some(&report.reader)).await;
+    }
+
+    /// What a seal told is one unit, whole, and only when that is on disk the seal may delete it.
+    async fn on_told(&mut self, report: &Report, told: &SealTold) {
+        let telling = self.judge.on_told(&report.reader, report.heard, told);
+        if telling.promise == Promise::Now {
+            told.confirm.iter().for_each(Confirm::on_disk);
+        }
+        let stamp = self.clock.stamp(report.heard);
+        let mut confirm = telling.with_unit(told.confirm.as_ref());
+        let mut entries = Vec::new();
+        for finding in telling.findings {
+            match finding.stamped(stamp) {
+                Ok(entry) => entries.push(entry),
+                Err(fault) => {
+                    tracing::error!(%fault, "what a seal told could not be written down; it keeps it");
+                    confirm = None;
+                }
+            }
+        }
+        let told = Some((telling.marks, confirm));
+        self.recording.submit(Unit { reader: Some(report.reader.clone()), entries, told }).await;
     }
 
     async fn on_tick(&mut self) {
@@ -241,9 +271,9 @@ impl Ingest {
         while entries.len() > UNIT_MAX {
             let rest = entries.split_off(UNIT_MAX);
             let some = std::mem::replace(&mut entries, rest);
-            self.recording.submit(Unit { reader: reader.cloned(), entries: some }).await;
+            self.recording.submit(Unit { reader: reader.cloned(), entries: some, told: None }).await;
         }
-        self.recording.submit(Unit { reader: reader.cloned(), entries }).await;
+        self.recording.submit(Unit { reader: reader.cloned(), entries, told: None }).await;
     }
 
     async fn keep_mark(&mut self) {
@@ -273,9 +303,18 @@ impl Ingest {
 
     fn on_settled(&mut self, ended: &Ended) {
         match ended {
-            Ended::Recorded(unit) => unit.entries.iter().for_each(|entry| self.clock.recorded(&entry.draft.stamp)),
-            // Here a seal that waits for its confirmation will get none.
+            Ended::Recorded(unit) => {
+                unit.entries.iter().for_each(|entry| self.clock.recorded(&entry.draft.stamp));
+                if let Some((marks, confirm)) = &unit.told {
+                    self.judge.told_on_disk(marks);
+                    confirm.iter().for_each(Confirm::on_disk);
+                }
+            }
+            // A seal that waits for its confirmation gets none: the promise goes with the unit.
             Ended::Refused(unit) => {
+                if let Some((marks, _)) = &unit.told {
+                    self.judge.told_refused(marks);
+                }
                 if let Some(reader) = &unit.reader {
                     *self.refused.entry(reader.clone()).or_default() += unit.entries.len() as u64;
                 }

@@ -12,9 +12,10 @@
 
 use std::{collections::HashSet, collections::VecDeque, time::Duration};
 
-use segel_drivers::ReaderId;
+use segel_drivers::{Confirm, ReaderId};
 use tokio::time::sleep;
 
+use super::telling::ToldMarks;
 use crate::journal::{Entry, Journal, JournalError, TogetherTicket};
 
 /// A journal that refuses is tried again after this long at first ...
@@ -28,6 +29,8 @@ pub(super) struct Unit {
     /// Who heard it; none for what ingest found by itself.
     pub(super) reader: Option<ReaderId>,
     pub(super) entries: Vec<Entry>,
+    /// What of a seal's log it holds, and the promise to be kept when all of it is on disk. Dropped, it is not kept.
+    pub(super) told: Option<(ToldMarks, Option<Confirm>)>,
 }
 
 /// Units on their way to disk, the oldest first.
@@ -171,7 +174,7 @@ mod tests {
         let stamp = Stamp { wall: jiff::Timestamp::UNIX_EPOCH, monotonic_ms: 0, boot: BootId(uuid::Uuid::nil()), clock: ClockQuality::Rtc };
         let body = serde_json::json!({});
         let draft = Draft::new(Class::Alarm, EventType::Tampered, Subject::gateway(), stamp, Assurance::Own, &body).expect("a small body");
-        Unit { reader: None, entries: vec![Entry::new(draft).with(Note::keep("seal", key, value))] }
+        Unit { reader: None, told: None, entries: vec![Entry::new(draft).with(Note::keep("seal", key, value))] }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The particulars of an event about a seal, and how its counter stood.
 
-use segel_drivers::{AdvertRefusal, ReaderId, SealAdvert, SealId, codec::counter::Verdict};
+use segel_drivers::{Action, AdvertRefusal, ReaderId, SealAdvert, SealId, SealRead, Security, codec::counter::Verdict};
 use serde::Serialize;
 
 use super::judge::Known;
@@ -33,6 +33,12 @@ pub(super) struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) refused_because: Option<AdvertRefusal>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) during: Option<Action>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) security: Option<Security>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) did_ours: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) state: Option<&'a SealState>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) claimed: Option<&'a SealSays>,
@@ -53,6 +59,19 @@ impl<'a> Body<'a> {
         }
     }
 
+    pub(super) fn read(known: &Known, reader: &'a ReaderId, read: &'a SealRead) -> Self {
+        Self {
+            address: Some(read.address.to_string()),
+            rssi_dbm: read.rssi_dbm,
+            device_time_raw: read.status.reading.device_time,
+            during: Some(read.during),
+            security: Some(read.status.security),
+            did_ours: read.status.did_ours,
+            raw: Some(hex::encode(&read.status.raw)),
+            ..Self::bare(known, reader, &read.seal, "", 0)
+        }
+    }
+
     /// The particulars of something this gate noticed or refused by itself.
     pub(super) fn bare(known: &Known, reader: &'a ReaderId, seal: &'a SealId, reason: &'static str, repeats: u64) -> Self {
         Self {
@@ -68,6 +87,9 @@ impl<'a> Body<'a> {
             highest_counter: None,
             device_time_raw: None,
             refused_because: None,
+            during: None,
+            security: None,
+            did_ours: None,
             state: None,
             claimed: None,
             raw: None,

@@ -1,6 +1,6 @@
 //! What a difference between two states of a seal amounts to: pure.
 
-use segel_drivers::LockClaim;
+use segel_drivers::{LockClaim, SealWord};
 
 use super::judge::Thinning;
 use crate::{
@@ -34,11 +34,52 @@ pub(super) fn kinds_of_change(before: &SealSays, after: &SealSays) -> Vec<(Class
     if before.open == Some(true) && after.open == Some(false) {
         kinds.push((Class::Receipt, EventType::DoorClosed));
     }
-    let low = |says: &SealSays| says.battery_low == Some(true) || says.battery_percent.is_some_and(|p| p <= LOW_BATTERY_PERCENT);
-    if low(after) && !low(before) {
+    if is_low(after) && !is_low(before) {
         kinds.push((Class::Alarm, EventType::LowBattery));
     }
     kinds
+}
+
+fn is_low(says: &SealSays) -> bool {
+    says.battery_low == Some(true) || says.battery_percent.is_some_and(|p| p <= LOW_BATTERY_PERCENT)
+}
+
+/// What a seal's word is called here, and how urgent it is. No permit is executed by this version, so every opening is
+/// unexpected.
+pub(super) fn kind_of_word(word: SealWord) -> (Class, EventType) {
+    match word {
+        SealWord::Sealed => (Class::Receipt, EventType::Sealed),
+        SealWord::LocallySealed => (Class::Receipt, EventType::LocallySealed),
+        SealWord::SealingCancelled => (Class::Receipt, EventType::SealingCancelled),
+        SealWord::TimeSet => (Class::Receipt, EventType::SealTimeSet),
+        SealWord::Heartbeat => (Class::Telemetry, EventType::DeviceStatus),
+        SealWord::Unsealed => (Class::Alarm, EventType::Unsealed),
+        SealWord::ForcedOpen => (Class::Alarm, EventType::ForcedOpen),
+        SealWord::ShackleCut => (Class::Alarm, EventType::ShackleCut),
+        SealWord::CoverOpened => (Class::Alarm, EventType::CoverOpened),
+        SealWord::EmergencyOpened => (Class::Alarm, EventType::EmergencyOpened),
+        SealWord::WrongPassword => (Class::Alarm, EventType::WrongPassword),
+        SealWord::OpenTooLong => (Class::Alarm, EventType::OpenTooLong),
+        SealWord::LowBattery => (Class::Alarm, EventType::LowBattery),
+        SealWord::MotorStuck => (Class::Alarm, EventType::MotorStuck),
+        SealWord::Restarted => (Class::Alarm, EventType::SealRestarted),
+        SealWord::LogLost => (Class::Alarm, EventType::LogLost),
+        SealWord::Abnormal => (Class::Alarm, EventType::SealAbnormal),
+    }
+}
+
+/// The events of what a seal complains of and did not before; what `kinds` or `before` says already is not said again.
+pub(super) fn kinds_of_complaints(
+    had: &[SealWord],
+    has: &[SealWord],
+    before: &SealSays,
+    kinds: &[(Class, EventType)],
+) -> Vec<(Class, EventType)> {
+    let new = has.iter().filter(|word| !had.contains(word)).map(|word| kind_of_word(*word));
+    let told = |(class, kind): &(Class, EventType)| {
+        *class != Class::Alarm || kinds.iter().any(|(_, said)| said == kind) || (*kind == EventType::LowBattery && is_low(before))
+    };
+    new.filter(|kind| !told(kind)).collect()
 }
 
 /// Whether a measurement has moved by a step worth recording since it was last recorded.

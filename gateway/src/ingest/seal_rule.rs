@@ -23,6 +23,7 @@ use super::{
     memory::Memory,
     seal_body::{Body, CounterStanding},
     seal_change::{kinds_of_change, steps},
+    telling::Tellings,
     watched::{Claim, Watched},
 };
 use crate::{
@@ -33,10 +34,11 @@ use crate::{
 
 #[derive(Debug)]
 pub(super) struct SealRule {
-    thinning: Thinning,
-    known: Arc<Known>,
-    seals: HashMap<SealId, Watched>,
+    pub(super) thinning: Thinning,
+    pub(super) known: Arc<Known>,
+    pub(super) seals: HashMap<SealId, Watched>,
     counters: Counters,
+    pub(super) tellings: Tellings,
     refusals: HashMap<(SealId, AdvertRefusal), Refusals>,
 }
 
@@ -54,6 +56,7 @@ impl SealRule {
             thinning,
             seals: registered.take(SEALS_MAX).map(|state| (state.seal.clone(), watched(state))).collect(),
             counters: Counters::new(memory.counters.clone()),
+            tellings: Tellings::new(memory.told.clone()),
             known,
             refusals: HashMap::new(),
         }
@@ -118,7 +121,8 @@ impl SealRule {
     }
 
     fn on_first(&mut self, reader: &ReaderId, heard: Heard, advert: &SealAdvert, standing: CounterStanding) -> Vec<Finding> {
-        self.begin(reader, heard, advert, standing, &advert.reading, Presence::InRange);
+        let first = First { seal: &advert.seal, rssi_dbm: advert.rssi_dbm, assurance: standing.assurance(), presence: Presence::InRange };
+        self.begin(reader, heard, &first, &advert.reading);
         let mut says = SealSays::default();
         says.merge(&advert.reading);
         // A seal that arrives tampered with is an alarm; one that arrives open may simply not be in use.
@@ -132,35 +136,31 @@ impl SealRule {
     }
 
     /// Begins to watch a seal.
-    fn begin(
-        &mut self,
-        reader: &ReaderId,
-        heard: Heard,
-        advert: &SealAdvert,
-        standing: CounterStanding,
-        reading: &SealReading,
-        presence: Presence,
-    ) {
+    pub(super) fn begin(&mut self, reader: &ReaderId, heard: Heard, first: &First<'_>, reading: &SealReading) {
         self.make_room();
         let mut says = SealSays::default();
         says.merge(reading);
         let state = SealState {
             v: 1,
-            seal: advert.seal.clone(),
+            seal: first.seal.clone(),
             equipment_reference: None,
+            complaints: Vec::new(),
+            stored_events: None,
+            evidence: None,
+            contradicts_evidence: Vec::new(),
             seal_condition: says.condition(),
-            assurance: standing.assurance(),
-            presence,
-            rssi_dbm: advert.rssi_dbm,
+            assurance: first.assurance,
+            presence: first.presence,
+            rssi_dbm: first.rssi_dbm,
             reader: String::new(),
             lane: None,
             event_date_time: wall_of(heard.wall),
             says,
         };
         let mut watched = Watched::new(state, heard.monotonic);
-        watched.place(&self.known, reader, heard, standing.assurance());
+        watched.place(&self.known, reader, heard, first.assurance);
         watched.record(heard.monotonic);
-        self.seals.insert(advert.seal.clone(), watched);
+        self.seals.insert(first.seal.clone(), watched);
     }
 
     /// A replayed or behind-the-counter message: recorded as such, and nothing is believed.
@@ -169,7 +169,9 @@ impl SealRule {
         let registered = self.known.seals.contains_key(&advert.seal);
         if !self.seals.contains_key(&advert.seal) {
             // Its counter is known and its state is not: the note was lost. Nothing it says now is a state either.
-            self.begin(reader, heard, advert, standing, &SealReading::default(), Presence::NotHeard);
+            let first =
+                First { seal: &advert.seal, rssi_dbm: advert.rssi_dbm, assurance: standing.assurance(), presence: Presence::NotHeard };
+            self.begin(reader, heard, &first, &SealReading::default());
         }
         let Some(watched) = self.seals.get_mut(&advert.seal) else { return Vec::new() };
         let heartbeat = self.thinning.heartbeat;
@@ -312,6 +314,11 @@ impl SealRule {
         &mut self.counters
     }
 
+    /// What of the seals' logs is on record.
+    pub(super) fn tellings(&mut self) -> &mut Tellings {
+        &mut self.tellings
+    }
+
     pub(super) fn counts(&self) -> SealCounts {
         let in_range = self.seals.values().filter(|w| w.state.presence == Presence::InRange).count();
         SealCounts { in_range, known: self.seals.len() }
@@ -326,6 +333,14 @@ impl SealRule {
             self.seals.remove(&oldest);
         }
     }
+}
+
+/// A seal of which nothing was known.
+pub(super) struct First<'a> {
+    pub(super) seal: &'a SealId,
+    pub(super) rssi_dbm: Option<i16>,
+    pub(super) assurance: Assurance,
+    pub(super) presence: Presence,
 }
 
 /// What the events of one advertisement have in common.

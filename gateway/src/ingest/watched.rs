@@ -69,7 +69,7 @@ impl Watched {
 
     pub(super) fn place(&mut self, known: &Known, reader: &ReaderId, heard: Heard, assurance: Assurance) {
         self.state.equipment_reference = known.container(&self.state.seal);
-        self.state.seal_condition = self.state.says.condition();
+        self.state.conclude();
         self.state.assurance = assurance;
         self.state.reader = reader.to_string();
         self.state.lane = known.lane(reader);

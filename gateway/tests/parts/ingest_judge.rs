@@ -223,7 +223,7 @@ fn a_replay_after_a_restart_is_known_by_the_kept_counter_whatever_its_value() {
     let kept = bench.judge.take_unkept();
     assert_eq!(kept.len(), 1, "a counter that moved without an event is offered to be kept");
     let counter = serde_json::from_slice(kept[0].value.as_ref().unwrap()).unwrap();
-    let memory = Memory { seals: vec![state(&first[0])], counters: [(bench.seal.clone(), counter)].into() };
+    let memory = Memory { seals: vec![state(&first[0])], counters: [(bench.seal.clone(), counter)].into(), ..Memory::default() };
     for old in [1, 99] {
         let mut restarted = Bench::remembering(&memory);
         assert_eq!(kinds(&restarted.keyed(old, locked())), [(Class::Alarm, EventType::CounterReset)], "{old}");

@@ -5,6 +5,7 @@
 mod commands;
 mod forward_upstream;
 mod ingest_judge;
+mod ingest_seals;
 mod ingest_task;
 mod memory;
 mod space_watch;

@@ -4,8 +4,10 @@
 //! both; ratios are read, not times. Nothing here judges: whether a target was met is printed and nothing fails for it.
 //!
 //! Without `--journal` the parts of the whole gate run, on journals of their own. With it the journal itself is
-//! measured at each of the sizes named ([`ladder`]): that is the table of `docs/benchmarks.md`.
+//! measured at each of the sizes named ([`ladder`]): that is the table of `docs/benchmarks.md`. With `--ble` the scan
+//! alone is measured ([`air`]).
 
+mod air;
 mod append;
 mod drain;
 mod events;
@@ -46,6 +48,9 @@ pub(crate) struct Wanted {
     /// Measure the journal itself with so many events in it, e.g. 10k,1m,10m (which is what no sizes mean).
     #[arg(long, value_name = "SIZES", num_args = 0..=1, default_missing_value = "")]
     journal: Option<Sizes>,
+    /// Measure the Bluetooth scan, through an emulated BlueZ on a bus of its own.
+    #[arg(long, conflicts_with_all = ["journal", "only"])]
+    ble: bool,
     /// Print the table for a page.
     #[arg(long)]
     markdown: bool,
@@ -142,6 +147,9 @@ impl Plan {
 /// # Errors
 /// When something broke or there is no room; a missed target is no error.
 pub(crate) async fn run(wanted: &Wanted) -> anyhow::Result<()> {
+    if wanted.ble && !air::on_a_bus()? {
+        return Ok(());
+    }
     let parts = wanted.parts()?;
     let dir = wanted.dir.clone().unwrap_or_else(std::env::temp_dir);
     let sizes = wanted.journal.as_ref().map(|sizes| sizes.or_usual(wanted.quick)).unwrap_or_default();
@@ -160,7 +168,9 @@ pub(crate) async fn run(wanted: &Wanted) -> anyhow::Result<()> {
     for size in &sizes {
         ladder::run(&plan, *size, &parts, &mut table).await.with_context(|| format!("with {size} events"))?;
     }
-    if sizes.is_empty() {
+    if wanted.ble {
+        table.extend(air::run(&plan).await.context("the air")?);
+    } else if sizes.is_empty() {
         of_the_gate(&mut plan, &parts, &mut table).await?;
     }
     println!("\n{}\nload at the end: {}", table.shown(wanted.form()), place::load());

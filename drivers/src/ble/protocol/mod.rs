@@ -20,6 +20,8 @@ mod bthome;
 mod eseal;
 mod g_series;
 mod nokelock;
+#[cfg(test)]
+mod rehearsal;
 mod segel_v1;
 mod tt;
 

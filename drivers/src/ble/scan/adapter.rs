@@ -9,17 +9,21 @@ use std::{
 };
 
 use btleplug::{
-    api::{BDAddr, Central, CentralEvent, CentralState, Manager as _, Peripheral as _, ScanFilter, bleuuid::uuid_from_u16},
+    api::{BDAddr, Central, CentralEvent, CentralState, Manager as _, Peripheral as _, ScanFilter},
     platform::{Adapter, Manager, PeripheralId},
 };
 use futures_util::{Stream, StreamExt};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{AdapterName, BleScanConfig, Ended};
+use super::{
+    AdapterName, BleScanConfig, Ended,
+    link::{BluezAir, Held, Parted},
+};
 use crate::{
     Ear, MacAddress, RadioFault, Sighting, Trouble,
-    ble::{AirFrame, interpret},
+    ble::{AirFrame, Payload, air::uuid16, interpret, session},
     codec::bthome::SERVICE_DATA_UUID,
 };
 
@@ -40,33 +44,56 @@ const SILENCES_MAX: u32 = 10;
 const OVERRUN_EVERY: Duration = Duration::from_secs(60);
 /// A scan that cannot be begun is tried once more after this: BlueZ may still be busy with the last.
 const SCAN_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// Sessions after which everything is rebuilt: each leaves two match rules on the bus if the library's panic hits it, and
+/// the bus allows 512; on this kind of runtime it was not seen to in 4,000.
+const SESSIONS_MAX: u32 = 500;
 
 type Events = Pin<Box<dyn Stream<Item = CentralEvent> + Send>>;
 
 /// Opens the adapter and listens until something fails.
-pub(super) async fn run(config: &BleScanConfig, ear: &Ear, pulse: &AtomicU64) -> Ended {
+pub(super) async fn run(config: &BleScanConfig, ear: &Ear, pulse: &AtomicU64, stop: &CancellationToken) -> Ended {
+    let held = Held::default();
     let moving = async {
         loop {
             pulse.fetch_add(1, Ordering::Relaxed);
             tokio::time::sleep(PULSE).await;
         }
     };
-    tokio::select! {
-        ended = session(config, ear) => ended.unwrap_or_else(Ended::Fault),
+    let ended = tokio::select! {
+        () = stop.cancelled() => Ended::Fault(RadioFault::Stopped),
+        ended = life(config, ear, &held) => ended.unwrap_or_else(Ended::Fault),
         never = moving => never,
-    }
+    };
+    // whatever ended it, no connection is left standing
+    held.let_go(config.desk.limits().disconnect).await;
+    ended
 }
 
-async fn session(config: &BleScanConfig, ear: &Ear) -> Result<Ended, RadioFault> {
+async fn life(config: &BleScanConfig, ear: &Ear, held: &Held) -> Result<Ended, RadioFault> {
     let mut scan = Scan::open(config, ear).await?;
     // the one stream of this session, kept until its end
     let events = scan.call("its events", scan.adapter.events()).await?;
     scan.begin().await?;
     ear.up(scan.detail.clone()).await?;
     let (backlog, moved) = mpsc::channel(BACKLOG);
+    let air = BluezAir::new(scan.adapter.clone(), *config.desk.limits(), Parted::clone(&scan.parted), held.clone());
     tokio::select! {
         ended = scan.listen(moved) => ended,
+        ended = sessions(config, air, ear) => ended,
         fault = move_out(events, backlog, ear) => Err(scan.gone(fault)),
+    }
+}
+
+/// Serves what is asked of this adapter's seals, until a rebuild is due.
+async fn sessions(config: &BleScanConfig, mut air: BluezAir, ear: &Ear) -> Result<Ended, RadioFault> {
+    air.sweep(&config.register).await;
+    match session::serve(&config.desk, &mut air, ear, SESSIONS_MAX).await {
+        session::Served::Enough => Ok(Ended::Rebuild),
+        session::Served::Fails(why) => {
+            tracing::warn!(adapter = %config.adapter, %why, "the adapter failed in a session; begun anew");
+            Ok(Ended::Rebuild)
+        }
+        session::Served::Stopping => Err(RadioFault::Stopped),
     }
 }
 
@@ -90,8 +117,8 @@ struct Scan<'a> {
     ear: &'a Ear,
     adapter: Adapter,
     detail: String,
-    uuid: Uuid,
     strengths: HashMap<MacAddress, i16>,
+    parted: Parted,
     /// When anything was heard last.
     heard: Instant,
     /// When the scan was begun anew for want of that.
@@ -125,8 +152,8 @@ impl<'a> Scan<'a> {
                     ear,
                     adapter,
                     detail: described,
-                    uuid: uuid_from_u16(SERVICE_DATA_UUID),
                     strengths: HashMap::new(),
+                    parted: Parted::default(),
                     heard: Instant::now(),
                     scanned: Instant::now(),
                     silences: 0,
@@ -154,7 +181,7 @@ impl<'a> Scan<'a> {
 
     /// Looks at what was heard, and at whether anything is, until something fails or a rebuild is due.
     async fn listen(&mut self, mut moved: mpsc::Receiver<CentralEvent>) -> Result<Ended, RadioFault> {
-        let mut look = tokio::time::interval(PULSE);
+        let mut look = tokio::time::interval(PULSE.min(self.config.quiet));
         loop {
             tokio::select! {
                 event = moved.recv() => match event {
@@ -170,19 +197,29 @@ impl<'a> Scan<'a> {
         match event {
             CentralEvent::RssiUpdate { id, rssi } => {
                 self.on_heard();
-                if let Some(address) = address(&id) {
-                    if self.strengths.len() >= STRENGTHS_MAX {
-                        self.strengths.clear();
-                    }
-                    self.strengths.insert(address, rssi);
+                let Some(address) = address(&id) else { return Ok(()) };
+                if self.strengths.len() >= STRENGTHS_MAX {
+                    self.strengths.clear();
                 }
+                self.strengths.insert(address, rssi);
+                self.on_present(address, Some(rssi));
+                self.on_carried(address, Some(rssi), self.bare(address)).await
+            }
+            CentralEvent::DeviceDisconnected(_) => {
+                self.parted.notify_one();
                 Ok(())
             }
-            CentralEvent::ServiceDataAdvertisement { id, mut service_data } => {
+            CentralEvent::ServiceDataAdvertisement { id, service_data } => {
                 self.on_heard();
-                let (Some(address), Some(service_data)) = (address(&id), service_data.remove(&self.uuid)) else { return Ok(()) };
-                let rssi_dbm = self.strengths.get(&address).copied();
-                self.on_frame(&AirFrame::bthome(address, rssi_dbm, service_data)).await
+                let Some(address) = address(&id) else { return Ok(()) };
+                self.on_present(address, self.strengths.get(&address).copied());
+                self.on_carried(address, self.strengths.get(&address).copied(), of_services(service_data)).await
+            }
+            CentralEvent::ManufacturerDataAdvertisement { id, manufacturer_data } => {
+                self.on_heard();
+                let Some(address) = address(&id) else { return Ok(()) };
+                self.on_present(address, self.strengths.get(&address).copied());
+                self.on_carried(address, self.strengths.get(&address).copied(), of_companies(manufacturer_data)).await
             }
             CentralEvent::DeviceDiscovered(id) => self.on_discovered(&id).await,
             CentralEvent::StateUpdate(CentralState::PoweredOff) => {
@@ -197,20 +234,53 @@ impl<'a> Scan<'a> {
     /// has no signal strength, and what it once said is not heard now.
     async fn on_discovered(&mut self, id: &PeripheralId) -> Result<(), RadioFault> {
         let Ok(device) = deadline(ASK_DEADLINE, self.adapter.peripheral(id)).await else { return Ok(()) };
-        let Ok(Some(mut properties)) = deadline(ASK_DEADLINE, device.properties()).await else { return Ok(()) };
-        let (Some(rssi), Some(service_data)) = (properties.rssi, properties.service_data.remove(&self.uuid)) else { return Ok(()) };
+        let Ok(Some(properties)) = deadline(ASK_DEADLINE, device.properties()).await else { return Ok(()) };
+        let Some(rssi) = properties.rssi else { return Ok(()) };
         self.on_heard();
-        self.on_frame(&AirFrame::bthome(mac(properties.address), Some(rssi), service_data)).await
+        let address = mac(properties.address);
+        self.on_present(address, Some(rssi));
+        let carried = of_services(properties.service_data).chain(of_companies(properties.manufacturer_data));
+        self.on_carried(address, Some(rssi), carried.chain(self.bare(address))).await
     }
 
-    async fn on_frame(&mut self, frame: &AirFrame) -> Result<(), RadioFault> {
+    /// Sessions are with seals that are there.
+    fn on_present(&self, address: MacAddress, rssi_dbm: Option<i16>) {
+        if self.config.register.get(address).is_some() {
+            self.config.desk.heard(address, rssi_dbm, Instant::now());
+        }
+    }
+
+    /// Being heard at all, for registered seals that say nothing in their advertisements. For those that do it would
+    /// only repeat each of them.
+    fn bare(&self, address: MacAddress) -> Option<Payload> {
+        let seal = self.config.register.get(address)?;
+        seal.protocol.protocol().service_data().is_none().then_some(Payload::Bare)
+    }
+
+    /// The parts of one advertisement, each by itself.
+    async fn on_carried(
+        &self,
+        address: MacAddress,
+        rssi_dbm: Option<i16>,
+        carried: impl IntoIterator<Item = Payload>,
+    ) -> Result<(), RadioFault> {
+        for payload in carried {
+            self.on_frame(&AirFrame { address, rssi_dbm, payload }).await?;
+        }
+        Ok(())
+    }
+
+    async fn on_frame(&self, frame: &AirFrame) -> Result<(), RadioFault> {
         match interpret(frame, &self.config.register) {
             Some(sighting) => {
                 self.ear.tally().frames.fetch_add(1, Ordering::Relaxed);
                 Ok(self.ear.hear(sighting).await?)
             }
             None => {
-                self.ear.tally().not_understood.fetch_add(1, Ordering::Relaxed);
+                // the air is full of others; what claims to be a sensor and says nothing of a seal is worth a count
+                if matches!(frame.payload, Payload::ServiceData { uuid, .. } if uuid == uuid16(SERVICE_DATA_UUID)) {
+                    self.ear.tally().not_understood.fetch_add(1, Ordering::Relaxed);
+                }
                 Ok(())
             }
         }
@@ -269,7 +339,15 @@ async fn deadline<T>(limit: Duration, call: impl Future<Output = btleplug::Resul
     }
 }
 
-fn mac(address: BDAddr) -> MacAddress {
+fn of_services(data: HashMap<Uuid, Vec<u8>>) -> impl Iterator<Item = Payload> {
+    data.into_iter().map(|(uuid, bytes)| Payload::ServiceData { uuid, bytes })
+}
+
+fn of_companies(data: HashMap<u16, Vec<u8>>) -> impl Iterator<Item = Payload> {
+    data.into_iter().map(|(company, bytes)| Payload::ManufacturerData { company, bytes })
+}
+
+pub(super) fn mac(address: BDAddr) -> MacAddress {
     MacAddress(address.into_inner())
 }
 

@@ -8,7 +8,10 @@ pub mod eseal;
 pub mod g_series;
 pub mod nokelock;
 pub mod segel_v1;
+mod trick;
 pub mod tt;
+
+pub use trick::Trick;
 
 use uuid::Uuid;
 

@@ -1,0 +1,5 @@
+//! What must be so on every stage.
+
+mod scanning;
+
+pub use scanning::*;
