@@ -50,6 +50,12 @@ const WRITE_DEADLINE: Duration = Duration::from_secs(5);
 /// How often the air says that it is there.
 const STILL_THERE_EVERY: Duration = Duration::from_millis(500);
 
+/// What the content of a frame says; `None` when it is none of ours. For whoever tries what strangers could send.
+#[must_use]
+pub fn read_content(content: &[u8]) -> Option<AirFrame> {
+    wire::decode(content)
+}
+
 /// The air. It is gone when this is dropped.
 #[derive(Debug)]
 pub struct EmulatedAir {
