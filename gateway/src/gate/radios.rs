@@ -33,8 +33,9 @@ pub(super) fn start(config: &Config, desks: &Desks, reports: &mpsc::Sender<Repor
             Reader::UhfReader(uhf) => keep(&mut radios, UhfReader::new(uhf_config(id, uhf)), ear, patience, stop),
             Reader::Ble(ble) => {
                 let Ok(adapter) = ble.adapter.parse::<AdapterName>();
-                let scan = BleScan::new(BleScanConfig::new(id.clone(), adapter, Arc::clone(&register)));
-                keep(&mut radios, scan, ear, patience, stop);
+                let mut scan = BleScanConfig::new(id.clone(), adapter, Arc::clone(&register));
+                scan.desk = desks.desk(id);
+                keep(&mut radios, BleScan::new(scan), ear, patience, stop);
             }
             Reader::SimulatedAir(air) => {
                 tracing::warn!(reader = id.as_str(), "this reader is simulated; its events say so and are no evidence");
@@ -77,11 +78,11 @@ fn register(seals: &SealRegister) -> Register {
     register
 }
 
-/// A desk for every radio that can hold a conversation with a seal.
+/// A desk for every adapter. The simulated air of this version only speaks: it carries no conversation.
 pub(super) fn desks(config: &Config) -> Desks {
     let desks = Desks::new(limits(&config.sessions));
     for (id, reader) in &config.readers {
-        if matches!(reader, Reader::Ble(_) | Reader::SimulatedAir(_)) {
+        if matches!(reader, Reader::Ble(_)) {
             // Set up once here, in the order of the configuration; the radios ask for the same one by name.
             let _ = desks.desk(id);
         }
