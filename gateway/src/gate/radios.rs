@@ -40,7 +40,7 @@ pub(super) fn start(config: &Config, desks: &Desks, reports: &mpsc::Sender<Repor
             Reader::SimulatedAir(air) => {
                 tracing::warn!(reader = id.as_str(), "this reader is simulated; its events say so and are no evidence");
                 let air = SimulatedAirConfig { id: id.clone(), socket: air.socket.clone(), register: Arc::clone(&register) };
-                keep(&mut radios, SimulatedAir::new(air), ear, patience, stop);
+                keep(&mut radios, SimulatedAir::new(air).serving(desks.desk(id)), ear, patience, stop);
             }
         }
     }
@@ -78,11 +78,11 @@ fn register(seals: &SealRegister) -> Register {
     register
 }
 
-/// A desk for every adapter. The simulated air of this version only speaks: it carries no conversation.
+/// A desk for every radio that can hold a conversation with a seal.
 pub(super) fn desks(config: &Config) -> Desks {
     let desks = Desks::new(limits(&config.sessions));
     for (id, reader) in &config.readers {
-        if matches!(reader, Reader::Ble(_)) {
+        if matches!(reader, Reader::Ble(_) | Reader::SimulatedAir(_)) {
             // Set up once here, in the order of the configuration; the radios ask for the same one by name.
             let _ = desks.desk(id);
         }
