@@ -2,7 +2,7 @@
 //!
 //! What must hold in each: the motor of the seal ran as often as the outcome says, and never twice for one request.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use segel_drivers::{Action, Ended, Evidence, Hindrance, LockClaim, Outcome};
@@ -17,6 +17,8 @@ const NOT_THERE: Duration = Duration::from_secs(5);
 const SOON: Duration = Duration::from_secs(20);
 /// How long a radio may take to stop.
 const STOPPED: Duration = Duration::from_secs(10);
+/// How often a change is looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// An ATT error the protocol gives a command with a wrong code.
 const WRONG_CODE: u8 = 0x83;
 /// An ATT error the protocol gives a seal that cannot do anything.
@@ -207,7 +209,9 @@ pub async fn sessions_go_on_after_power_off_removal_and_the_death_of_bluez(stage
             if what % 2 == 0 { (Action::Unlock, |life| life.openings) } else { (Action::Lock, |life| life.closings) };
         let mut ended = radio.ask(&seal, wanted, WITHIN).await?;
         if matches!(ended.outcome, Outcome::NotAttempted { .. }) {
-            // Nothing was sent, so that it may be asked again.
+            // Nothing was sent, so that it may be asked again as soon as the seal is heard again.
+            radio.forget();
+            radio.advert_of(seal.address, SOON).await?;
             ended = radio.ask(&seal, wanted, WITHIN).await?;
         }
         let after = stage.life(seal.address).await?;
@@ -227,11 +231,24 @@ pub async fn all_seals_are_read_when_all_are_asked_at_once(stage: &mut impl Stag
     for (seal, ended) in seals.iter().zip(ended) {
         ensure!(matches!(ended.outcome, Outcome::Done { .. }), "{}: {ended:?}", seal.address);
     }
+    radio.stop(STOPPED).await?;
     for seal in &seals {
-        let life = stage.life(seal.address).await?;
-        ensure!(!life.connected && life.connections >= 1, "{}: {life:?}", seal.address);
+        disconnected(stage, seal).await?;
     }
-    radio.stop(STOPPED).await
+    Ok(())
+}
+
+/// Whoever asks is answered before the disconnect, so that it may take a moment more.
+async fn disconnected(stage: &mut impl Stage, seal: &StagedSeal) -> anyhow::Result<()> {
+    let since = Instant::now();
+    loop {
+        let life = stage.life(seal.address).await?;
+        if !life.connected && life.connections >= 1 {
+            return Ok(());
+        }
+        ensure!(since.elapsed() < STOPPED, "{} is left connected: {life:?}", seal.address);
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }
 
 async fn relock(stage: &mut impl Stage) -> anyhow::Result<()> {
