@@ -4,14 +4,18 @@
 //!   GET  /v1/status           -> Status
 //!   POST /v1/journal/archive  {"older_than_s": 2592000}  -> lines of JSON, the last one says how it ended
 //!   POST /v1/journal/compact  {}                         -> the same
+//!   GET  /v1/seals                                       -> every registered seal
+//!   POST /v1/seals/{id}/{read|lock|drain|set-time}  {"within_s": 120}  -> lines of JSON, the last one says how it ended
+//!   POST /v1/actions/{command}/call-off                  -> called off, or it goes on
 //! ```
 //!
 //! Whoever may open the socket (mode 0660: the service's user and group) may ask. Nothing recorded can be changed here;
 //! the two long ones move what is delivered to the archive and give space back, one at a time. When the client goes
-//! away they stop at the next safe point.
+//! away they stop at the next safe point. A seal can be read, locked, drained and set; it cannot be opened from here.
 
 mod client;
 mod long;
+mod seals;
 
 use std::{
     io,
@@ -30,11 +34,14 @@ use axum::{
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 
-pub use client::{ask_status, demand};
+pub use client::{Order, Ordered, ask_seals, ask_status, demand, order};
 pub use long::Ask;
+pub use seals::{AskSeal, CalledOff};
 
 use crate::{
     archive::Housekeeping,
+    journal::JournalReader,
+    sessions::Sessions,
     status::{Board, Status},
 };
 
@@ -85,6 +92,7 @@ pub struct Api {
     path: PathBuf,
     board: Arc<Mutex<Board>>,
     housekeeping: Housekeeping,
+    seals: seals::Seals,
 }
 
 impl Api {
@@ -94,7 +102,12 @@ impl Api {
     ///
     /// # Errors
     /// When the socket cannot be made.
-    pub fn bind(runtime_dir: &Path, board: Arc<Mutex<Board>>, housekeeping: Housekeeping) -> Result<Self, ApiError> {
+    pub fn bind(
+        runtime_dir: &Path,
+        board: Arc<Mutex<Board>>,
+        housekeeping: Housekeeping,
+        (sessions, reader): (Arc<Sessions>, JournalReader),
+    ) -> Result<Self, ApiError> {
         let path = runtime_dir.join(SOCKET);
         let fault = |source| ApiError::Bind { path: path.clone(), source };
         std::fs::create_dir_all(runtime_dir).map_err(fault)?;
@@ -104,7 +117,8 @@ impl Api {
         }
         let listener = UnixListener::bind(&path).map_err(fault)?;
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o660)).map_err(fault)?;
-        Ok(Self { listener, path, board, housekeeping })
+        let seals = seals::Seals { sessions, reader: Arc::new(Mutex::new(reader)) };
+        Ok(Self { listener, path, board, housekeeping, seals })
     }
 
     /// Answers until told to stop; what is long then ends at its next safe point.
@@ -116,6 +130,7 @@ impl Api {
                 .route("/v1/journal/compact", post(long::compact))
                 .with_state(long),
         );
+        let router = router.merge(seals::routes(self.seals)).into_make_service_with_connect_info::<seals::Peer>();
         let serving = axum::serve(self.listener, router).with_graceful_shutdown(stop.cancelled_owned());
         if let Err(fault) = serving.await {
             tracing::error!(%fault, "the local API has ended");

@@ -18,5 +18,6 @@ pub mod health;
 pub mod ingest;
 pub mod journal;
 pub mod seals;
+pub mod sessions;
 pub mod space;
 pub mod status;

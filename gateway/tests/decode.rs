@@ -163,14 +163,95 @@ fn every_eddystone_and_uhf_vector_is_told_as_expected() {
 }
 
 #[test]
+fn every_tt_and_g_vector_is_told_as_expected() {
+    use segel_drivers::codec::g_series::{QUERY, SET, Way, plain, short};
+    use segel_drivers::codec::tt;
+    let answer = |data: &str| hex::encode(tt::write(&hex::decode(data).unwrap(), None));
+    let key = "000102030405060708090a0b0c0d0e0f";
+    let sealed = hex::encode(tt::write(&hex::decode("62207e03e9574000031a070f0a1e00").unwrap(), Some(&key.parse().unwrap())));
+    snapshot(
+        "tt.txt",
+        &[
+            "tt 01 11 37 207e03e9 313132323333 1a070f0a1e00 af",
+            "tt 01 11 37 207e03e9 313132323333 1a070f0a1e00 af --password 112233",
+            &format!("tt {}", answer("62207e03e9574000031a070f0a1e00")),
+            &format!("tt {}", answer("93207e03e9574000031a070f0a1e00")),
+            &format!("tt {}", answer("01207e03e95740001a070f0a1e00")),
+            &format!("tt {}", answer("04207e03e95771001a070f0a1e00")),
+            &format!("tt {}", answer("20")),
+            &format!("tt {}", answer("77207e03e9")),
+            &format!("tt {sealed} --key {key}"),
+            &format!("tt {sealed}"),
+            &format!("tt {} --key {key}", answer("62207e03e9574000031a070f0a1e00")),
+            "tt 01 11 37 207e03e9 313132323333 1a070f0a1e00 ae",
+            "tt 01 11 37 207e03e9",
+            "tt 0101200b2233",
+            "tt 02 01",
+        ],
+    );
+    let from = |command, content: &[u8]| hex::encode(plain(Way::FromLock, command, content));
+    snapshot(
+        "g.txt",
+        &[
+            &format!("g f11fffee03100010cf7d35fd17b11f9089e9e44442f02919edf22f --key {key}"),
+            &format!("g f11fffee0310001043829242b697bcb4ac978d2b6c43f8b543f22f --key {key}"),
+            "g f11fffee03100010cf7d35fd17b11f9089e9e44442f02919edf22f",
+            "g f11fffee03100010cf7d35fd17b11f9089e9e44442f02919eef22f",
+            "g f11fffee03100010cf7d35fd17b11f90",
+            &format!("g {}", hex::encode(plain(Way::ToLock, QUERY, &[0x30]))),
+            &format!("g {}", hex::encode(plain(Way::ToLock, SET, &[1, 0x26, 6, b'7', b'3', b'9', b'1', b'6', b'4']))),
+            &format!("g {}", from(SET, &[0])),
+            &format!("g {}", from(SET, &[1, 0x24, 17])),
+            &format!("g {}", from(QUERY, &[2, 0x30, 1, 0x31, 0x94, 1, 93])),
+            &format!("g {}", from(QUERY, &[4])),
+            &format!("g {}", hex::encode(short(2))),
+            "g 00 11",
+        ],
+    );
+}
+
+/// The examples of the protocol's document, frame upon frame.
+#[test]
+fn every_segel_vector_is_told_as_expected() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../drivers/tests/vectors/segel-v1.json");
+    let document: serde_json::Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    let vectors = document["vectors"].as_array().unwrap();
+    let hex = |name: &str| vectors.iter().find(|vector| vector["name"] == name).map(|vector| vector["hex"].as_str().unwrap());
+    let with = format!("--number SGL-1003 --key {}", hex("key").unwrap());
+    let mut lines = vec![
+        format!("segel {} {with}", hex("advert").unwrap()),
+        format!("segel {}", hex("advert").unwrap()),
+        format!("segel {} --number SGL-1004 --key {}", hex("advert").unwrap(), hex("key").unwrap()),
+    ];
+    for example in ["read", "unlock", "lock", "set time", "drain", "confirm"] {
+        let frames = ["HELLO", "CHALLENGE", "COMMAND", "RESULT"].iter().filter_map(|frame| hex(&format!("{example}: {frame}")));
+        lines.push(format!("segel {} {with}", frames.collect::<Vec<_>>().join(" ")));
+    }
+    let (hello, challenge) = (hex("read: HELLO").unwrap(), hex("read: CHALLENGE").unwrap());
+    lines.extend([
+        format!("segel {hello}"),
+        format!("segel {hello} {challenge}"),
+        format!("segel {hello} {challenge} --number SGL-1004 --key {}", hex("key").unwrap()),
+        format!("segel {challenge} {with}"),
+        format!("segel {}", &challenge[..60]),
+        "segel 800300".to_owned(),
+        "segel 0102".to_owned(),
+    ]);
+    snapshot("segel.txt", &lines.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_program_gets_one_document_for_each() {
     snapshot(
         "json.txt",
         &[
             "bthome 44 00 09 01 5d 1f 00 2b 01 --json",
             "bthome 40 01 5d 02 5d --json",
+            "tt 01 11 37 207e03e9 313132323333 1a070f0a1e00 af --json",
+            "g f11fffee03100010cf7d35fd17b11f9089e9e44442f02919edf22f --key 000102030405060708090a0b0c0d0e0f --json",
             "nokelock f8f935ebc1047f46a12a7b740693114d --json",
             "eseal ffffffff7221a002001600002af9abababab000cb73818eeed757e7b38394ea3 --json",
+            "segel 51c501040000c68929e1 --number SGL-1003 --key 2b7e151628aed2a6abf7158809cf4f3c --json",
             "eddystone 20 00 1388 1500 00000001 00000001 --json",
             "uhf 13000103010c0000000000000000000003133f39 --json",
         ],
@@ -241,8 +322,16 @@ fn a_password_is_never_shown() {
     use segel_drivers::codec::nokelock::{Command, Token};
     let command = Command::Unlock { password: *b"739164", token: Token([1, 2, 3, 4]), filler: [0; 3] };
     let frame = hex::encode(command.frame(&NOKE_KEY.parse().unwrap()));
-    for more in ["", "--json", "--password 739164", "--password 739165", "--password 739164739164739164"] {
-        let text = all(&decode(&format!("nokelock {frame} {more}")));
+    let g = hex::encode(segel_drivers::codec::g_series::plain(
+        segel_drivers::codec::g_series::Way::ToLock,
+        segel_drivers::codec::g_series::SET,
+        b"\x01\x26\x06739164",
+    ));
+    let tt = hex::encode(segel_drivers::codec::tt::write(b"\x37\x20\x7e\x03\xe9739164\x1a\x07\x0f\x0a\x1e\x00", None));
+    let frames = [format!("nokelock {frame}"), format!("g {g}"), format!("tt {tt}")];
+    let more = ["", "--json", "--password 739164", "--password 739165", "--password 739164739164739164"];
+    for (frame, more) in frames.iter().flat_map(|frame| more.map(|more| (frame, more))) {
+        let text = all(&decode(&format!("{frame} {more}")));
         assert!(!text.contains("739164") && !text.contains("37 33 39") && !text.contains("373339"), "{text}");
     }
     let by_environment = segel().args(["nokelock", &frame]).env("SEGEL_DECODE_PASSWORD", "739164").output().unwrap();
@@ -254,12 +343,21 @@ proptest! {
 
     #[test]
     fn no_frame_makes_it_panic(
-        which in 0usize..5,
-        begin in 0usize..5,
+        which in 0usize..8,
+        begin in 0usize..8,
         noise in prop::collection::vec(any::<u8>(), 1..80),
     ) {
-        let protocol = ["bthome", "nokelock", "eseal", "eddystone", "uhf"][which];
-        let begin: &[u8] = [&[][..], &[0x44], &[0xFF, 0xFF, 0xFF, 0xFF], &[0x42], &[0x20, 0]][begin];
+        let protocol = ["bthome", "tt", "g", "nokelock", "eseal", "segel", "eddystone", "uhf"][which];
+        let begin: &[u8] = [
+            &[][..],
+            &[0x44],
+            &[0xFF, 0xFF, 0xFF, 0xFF],
+            &[0x42],
+            &[0x20, 0],
+            &[0x01, 0x11],
+            &[0xF1, 0x1F, 0xFF, 0xEE],
+            &[0x01, 0x01, 0x01, 0x00],
+        ][begin];
         for form in ["", "--json"] {
             let output = decode(&format!("{protocol} {} {form}", hex::encode([begin, &noise].concat())));
             prop_assert!([0, 1].contains(&code(&output)), "{}", all(&output));

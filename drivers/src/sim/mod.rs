@@ -9,7 +9,7 @@ pub mod lock;
 pub mod reader;
 pub mod seal;
 
-pub use air::{EmulatedAir, SimulatedAir, SimulatedAirConfig};
+pub use air::{EmulatedAir, Reach, SimulatedAir, SimulatedAirConfig};
 pub use lock::{SimLock, SimPorts};
 pub use reader::{EmulatedReader, EmulatedReaderConfig};
 pub use seal::EmulatedSeal;

@@ -9,9 +9,13 @@ use hyper_util::rt::TokioIo;
 use tokio::{net::UnixStream, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{ANSWER_DEADLINE, ApiError, Ask, SOCKET};
+use segel_drivers::SealId;
+use serde::de::DeserializeOwned;
+
+use super::{ANSWER_DEADLINE, ApiError, Ask, AskSeal, CalledOff, SOCKET};
 use crate::{
     archive::{Demand, Older, errand::Line},
+    sessions::{self, CallOff, End, Errand, list::SealLine},
     status::Status,
 };
 
@@ -27,7 +31,23 @@ const LINE_DEADLINE: Duration = Duration::from_secs(20);
 /// # Errors
 /// When nobody answers there, or not in time, or not with a status.
 pub async fn ask_status(runtime_dir: &Path) -> Result<Status, ApiError> {
-    let request = Request::get("/v1/status").header("host", "segel").body(Full::default());
+    get(runtime_dir, "/v1/status").await
+}
+
+/// Asks the gate at this runtime directory what it knows of its seals.
+///
+/// # Errors
+/// When nobody answers there, or not in time, or not with a list.
+pub async fn ask_seals(runtime_dir: &Path) -> Result<Vec<SealLine>, ApiError> {
+    get(runtime_dir, "/v1/seals").await
+}
+
+async fn get<T: DeserializeOwned>(runtime_dir: &Path, route: &str) -> Result<T, ApiError> {
+    ask(runtime_dir, Request::get(route).header("host", "segel").body(Full::default())).await
+}
+
+/// A question with one answer.
+async fn ask<T: DeserializeOwned>(runtime_dir: &Path, request: hyper::http::Result<Request<Full<Bytes>>>) -> Result<T, ApiError> {
     let asking = async {
         let asked = Asked::send(runtime_dir, request).await?;
         asked.whole().await
@@ -59,39 +79,128 @@ pub async fn demand(
     };
     let body = ask.map_or_else(Bytes::new, |ask| Bytes::from(serde_json::to_vec(&ask).expect("a number always becomes JSON")));
     let request = Request::post(route).header("host", "segel").header("content-type", "application/json").body(Full::from(body));
-    let path = runtime_dir.join(SOCKET);
-    let answer = |reason: String| ApiError::Answer { path: path.clone(), reason };
-    let asking = timeout(ANSWER_DEADLINE, Asked::send(runtime_dir, request));
-    let mut asked = asking.await.map_err(|_| answer(format!("none within {} s", ANSWER_DEADLINE.as_secs())))??;
-    if asked.response.status() != StatusCode::OK {
-        let (code, body) = timeout(ANSWER_DEADLINE, asked.whole()).await.map_err(|_| answer("it was not finished".to_owned()))??;
-        let reason = String::from_utf8_lossy(&body).into_owned();
-        return Err(if code == StatusCode::CONFLICT { ApiError::Refused { reason } } else { answer(format!("{code}: {reason}")) });
-    }
-    let mut rest = Vec::new();
+    let mut lines = Lines::<Line>::of(runtime_dir, request).await?;
     let mut last = None;
     loop {
-        let frame = tokio::select! {
-            frame = timeout(LINE_DEADLINE, asked.response.frame()) => frame,
+        let line = tokio::select! {
+            line = lines.next() => line?,
             () = stop.cancelled() => return Ok(None),
         };
-        let frame = frame.map_err(|_| answer(format!("it was silent for {} s", LINE_DEADLINE.as_secs())))?;
-        let Some(frame) = frame else { break };
-        let Ok(bytes) = frame.map_err(|fault| answer(format!("it broke off: {fault}")))?.into_data() else { continue };
-        rest.extend_from_slice(&bytes);
-        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = rest.drain(..=end).collect();
-            let line: Line = serde_json::from_slice(&line).map_err(|fault| answer(fault.to_string()))?;
-            tell(&line);
-            last = Some(line);
-        }
-        if rest.len() > LINE_MAX {
-            return Err(answer("a line without end".to_owned()));
-        }
+        let Some(line) = line else { break };
+        tell(&line);
+        last = Some(line);
     }
     match last {
         Some(Line::Archived(_) | Line::Compacted(_) | Line::Failed { .. }) => Ok(last),
-        _ => Err(answer("it ended before it said how".to_owned())),
+        _ => Err(lines.asked.answer("it ended before it said how".to_owned())),
+    }
+}
+
+/// What is asked of a seal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// The seal.
+    pub seal: SealId,
+    /// What.
+    pub errand: Errand,
+    /// By when it must be done or not begun.
+    pub within: Duration,
+}
+
+/// How an order went, as far as whoever asked stayed to see it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ordered {
+    /// It ended.
+    Ended(End),
+    /// It was to be called off, and was past that.
+    GoesOn {
+        /// Its name in the journal.
+        command: String,
+    },
+}
+
+/// Asks something of a seal of the gate at this runtime directory, and tells every line. When `stop` says so it is called
+/// off; where that is too late it goes on without us.
+///
+/// # Errors
+/// When nobody answers there, the gate refuses, or falls silent.
+pub async fn order(
+    runtime_dir: &Path,
+    order: &Order,
+    stop: &CancellationToken,
+    mut tell: impl FnMut(&sessions::Line),
+) -> Result<Ordered, ApiError> {
+    let body = serde_json::to_vec(&AskSeal { within_s: order.within.as_secs() }).expect("a number always becomes JSON");
+    let request = Request::post(format!("/v1/seals/{}/{}", order.seal, order.errand.as_str()));
+    let request = request.header("host", "segel").header("content-type", "application/json").body(Full::from(body));
+    let mut lines = Lines::<sessions::Line>::of(runtime_dir, request).await?;
+    let (mut command, mut called_off) = (None, false);
+    loop {
+        let line = tokio::select! {
+            line = lines.next() => line?,
+            () = stop.cancelled(), if !called_off && command.is_some() => {
+                called_off = true;
+                let name = command.clone().unwrap_or_default();
+                let request = Request::post(format!("/v1/actions/{name}/call-off")).header("host", "segel").body(Full::default());
+                match ask::<CalledOff>(runtime_dir, request).await?.outcome {
+                    CallOff::GoesOn => return Ok(Ordered::GoesOn { command: name }),
+                    // Its last line says so, or how it ended before.
+                    CallOff::CalledOff | CallOff::NotUnderWay => continue,
+                }
+            }
+        };
+        match line {
+            Some(sessions::Line::Ended(end)) => return Ok(Ordered::Ended(end)),
+            Some(line) => {
+                if let sessions::Line::Accepted { command: name, .. } = &line {
+                    command = Some(name.clone());
+                }
+                tell(&line);
+            }
+            None => return Err(lines.asked.answer("it ended before it said how".to_owned())),
+        }
+    }
+}
+
+/// A long answer, line by line.
+struct Lines<L> {
+    asked: Asked,
+    rest: Vec<u8>,
+    kind: std::marker::PhantomData<fn() -> L>,
+}
+
+impl<L: DeserializeOwned> Lines<L> {
+    async fn of(runtime_dir: &Path, request: hyper::http::Result<Request<Full<Bytes>>>) -> Result<Self, ApiError> {
+        let path = runtime_dir.join(SOCKET);
+        let answer = |reason: String| ApiError::Answer { path: path.clone(), reason };
+        let asking = timeout(ANSWER_DEADLINE, Asked::send(runtime_dir, request));
+        let asked = asking.await.map_err(|_| answer(format!("none within {} s", ANSWER_DEADLINE.as_secs())))??;
+        if asked.response.status() == StatusCode::OK {
+            return Ok(Self { asked, rest: Vec::new(), kind: std::marker::PhantomData });
+        }
+        let (code, body) = timeout(ANSWER_DEADLINE, asked.whole()).await.map_err(|_| answer("it was not finished".to_owned()))??;
+        let reason = String::from_utf8_lossy(&body).into_owned();
+        let refused = matches!(code, StatusCode::CONFLICT | StatusCode::NOT_FOUND | StatusCode::FORBIDDEN) && !reason.is_empty();
+        Err(if refused { ApiError::Refused { reason } } else { answer(format!("{code}: {reason}")) })
+    }
+
+    /// The next line; none when there are no more. Safe to cancel.
+    async fn next(&mut self) -> Result<Option<L>, ApiError> {
+        loop {
+            if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.rest.drain(..=end).collect();
+                return serde_json::from_slice(&line).map(Some).map_err(|fault| self.asked.answer(fault.to_string()));
+            }
+            if self.rest.len() > LINE_MAX {
+                return Err(self.asked.answer("a line without end".to_owned()));
+            }
+            let frame = timeout(LINE_DEADLINE, self.asked.response.frame()).await;
+            let frame = frame.map_err(|_| self.asked.answer(format!("it was silent for {} s", LINE_DEADLINE.as_secs())))?;
+            let Some(frame) = frame else { return Ok(None) };
+            if let Ok(bytes) = frame.map_err(|fault| self.asked.answer(format!("it broke off: {fault}")))?.into_data() {
+                self.rest.extend_from_slice(&bytes);
+            }
+        }
     }
 }
 
@@ -125,6 +234,10 @@ impl Asked {
                 Err(answer(fault.to_string()))
             }
         }
+    }
+
+    fn answer(&self, reason: String) -> ApiError {
+        ApiError::Answer { path: self.path.clone(), reason }
     }
 
     async fn whole(mut self) -> Result<(StatusCode, Bytes), ApiError> {

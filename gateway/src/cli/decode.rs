@@ -10,10 +10,13 @@
 mod bthome;
 mod eddystone;
 mod eseal;
+mod g;
 mod input;
 mod names;
 mod nokelock;
+mod segel;
 mod table;
+mod tt;
 mod uhf;
 
 use std::{
@@ -44,7 +47,7 @@ const NEAR: usize = 3;
                         and a password into SEGEL_DECODE_PASSWORD.\n\n\
                         Exit codes: 0 the frame is good, 1 it is wrong, 2 the command line is.")]
 pub struct DecodeArgs {
-    /// What it is written in: bthome, nokelock, eseal, eddystone or uhf
+    /// What it is written in: bthome, tt, g, nokelock, eseal, segel, eddystone or uhf
     #[arg(value_name = "PROTOCOL")]
     protocol: Tongue,
     /// The bytes in hex; spaces, colons, commas and 0x are passed over. `-` reads them from standard input
@@ -62,6 +65,9 @@ pub struct DecodeArgs {
     /// The seal's address, which an encrypted bthome frame is bound to
     #[arg(long, value_name = "MAC")]
     address: Option<MacAddress>,
+    /// The number the seal calls itself by, which a segel frame is bound to, e.g. SGL-1003
+    #[arg(long, value_name = "NUMBER")]
+    number: Option<String>,
     /// The seal's password, to be told whether the one in the frame is it
     #[arg(long, value_name = "TEXT", value_parser = input::secret)]
     password: Option<input::Secret>,
@@ -74,20 +80,26 @@ pub struct DecodeArgs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tongue {
     Bthome,
+    Tt,
+    G,
     NokeLock,
     Eseal,
+    Segel,
     Eddystone,
     Uhf,
 }
 
 impl Tongue {
-    const ALL: [Self; 5] = [Self::Bthome, Self::NokeLock, Self::Eseal, Self::Eddystone, Self::Uhf];
+    const ALL: [Self; 8] = [Self::Bthome, Self::Tt, Self::G, Self::NokeLock, Self::Eseal, Self::Segel, Self::Eddystone, Self::Uhf];
 
     const fn as_str(self) -> &'static str {
         match self {
             Self::Bthome => "bthome",
+            Self::Tt => "tt",
+            Self::G => "g",
             Self::NokeLock => "nokelock",
             Self::Eseal => "eseal",
+            Self::Segel => "segel",
             Self::Eddystone => "eddystone",
             Self::Uhf => "uhf",
         }
@@ -115,6 +127,7 @@ impl FromStr for Tongue {
 struct Given {
     key: Option<SealKey>,
     address: Option<MacAddress>,
+    number: Option<String>,
     password: Option<Password>,
 }
 
@@ -159,15 +172,18 @@ fn read(args: &DecodeArgs) -> Result<(Vec<u8>, Given), InputFault> {
     let key = key.map(|key| input::key(&key, short)).transpose()?;
     let password = args.password.clone().or_else(|| from_process(PASSWORD_VARIABLE));
     let password = password.map(|password| password.text().trim().parse().map_err(|_| InputFault::Password)).transpose()?;
-    Ok((bytes, Given { key, address: args.address, password }))
+    Ok((bytes, Given { key, address: args.address, number: args.number.clone(), password }))
 }
 
 /// What is printed, ending with a line feed, and the code to exit with: [`Exit::Good`] or [`Exit::Other`].
 fn report(tongue: Tongue, bytes: &[u8], given: &Given, form: Form) -> (String, Exit) {
     let dissection: Dissection = match tongue {
         Tongue::Bthome => bthome::dissect(bytes, given),
+        Tongue::Tt => tt::dissect(bytes, given),
+        Tongue::G => g::dissect(bytes, given),
         Tongue::NokeLock => nokelock::dissect(bytes, given),
         Tongue::Eseal => eseal::dissect(bytes, given),
+        Tongue::Segel => segel::dissect(bytes, given),
         Tongue::Eddystone => eddystone::dissect(bytes),
         Tongue::Uhf => uhf::dissect(bytes),
     };

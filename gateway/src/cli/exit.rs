@@ -17,6 +17,12 @@ pub enum Exit {
     Usage = 2,
     /// The gate understood and refused (a permit, a policy).
     Refused = 10,
+    /// The seal refused, and nothing read afterwards says otherwise.
+    Rejected = 11,
+    /// Nothing that moves the seal was sent; asking again is safe.
+    NotAttempted = 12,
+    /// It was sent, and nobody knows what the seal did: look at it.
+    Unknown = 13,
     /// The configuration has faults; starting again will not help.
     Configuration = 20,
     /// The journal cannot be opened or written.
@@ -49,6 +55,11 @@ mod tests {
     fn exit_codes_are_frozen_do_not_change_this_test() {
         let all = [Exit::Good, Exit::Other, Exit::Usage, Exit::Refused, Exit::Configuration, Exit::Journal, Exit::Listener];
         assert_eq!(all.map(Exit::code), [0, 1, 2, 10, 20, 21, 22]);
+    }
+
+    #[test]
+    fn the_codes_of_what_became_of_an_action_are_frozen_do_not_change_this_test() {
+        assert_eq!([Exit::Rejected, Exit::NotAttempted, Exit::Unknown].map(Exit::code), [11, 12, 13]);
     }
 
     #[test]

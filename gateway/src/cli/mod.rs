@@ -11,6 +11,8 @@ pub mod journal;
 pub mod logging;
 pub mod passwd;
 pub mod run;
+pub mod seal;
+pub mod seals;
 pub mod settings;
 pub mod status;
 
@@ -39,6 +41,10 @@ enum Verb {
     Check(check::CheckArgs),
     /// Show how the running gate is.
     Status(status::StatusArgs),
+    /// List the seals of the register: who is heard, in what state, and how far that can be believed.
+    Seals(seals::SealsArgs),
+    /// Read, lock or drain one seal, or set its clock. A seal is only opened on a permit of customs.
+    Seal(seal::SealArgs),
     /// Read, verify, archive and compact the journal, whether or not the gate is running.
     Journal(JournalCommand),
     /// Say what a captured frame of a seal or reader means, byte by byte, or why it is wrong.
@@ -107,6 +113,8 @@ fn dispatch(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Passwd(args) => passwd::run(&args).map(Into::into),
         Verb::Run(args) => run::run(&args).map(Into::into),
         Verb::Status(args) => runtime()?.block_on(status::run(args)).map(Into::into),
+        Verb::Seals(args) => seals::run(&args).map(Into::into),
+        Verb::Seal(args) => seal::run(&args).map(Into::into),
         Verb::Demo(args) => runtime()?.block_on(crate::demo::run(args)).map(Into::into),
     }
 }
@@ -122,6 +130,8 @@ fn exit_of(fault: &anyhow::Error) -> Exit {
         Exit::Configuration
     } else if fault.is::<JournalError>() || matches!(fault.downcast_ref(), Some(GateError::Journal(_))) {
         Exit::Journal
+    } else if matches!(fault.downcast_ref(), Some(ApiError::Refused { .. })) {
+        Exit::Refused
     } else if matches!(fault.downcast_ref(), Some(GateError::Api(ApiError::Bind { .. }))) {
         Exit::Listener
     } else {

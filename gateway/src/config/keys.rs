@@ -363,6 +363,7 @@ pub(super) static KEYS: &[Key] = &[
         (60, 1, 600),
         "what a seal did is looked for this long, also after the time for doing it is over",
     ),
+    limit("sessions", "store_timeout_s", "s", (15, 1, 300), "until what a seal handed over is on disk; longer means that the disk fails"),
     limit("sessions", "queue", "requests", (32, 1, 1000), "one connection at a time takes seconds; more than this would wait for minutes"),
     setting("broker", "enabled", Truth, Preset::Truth(true), "monitors at the gate work without customs"),
     setting("broker", "listen", Text(socket_address), Preset::Text("127.0.0.1:1883"), "nobody outside this computer until it is wanted"),

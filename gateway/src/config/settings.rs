@@ -270,6 +270,9 @@ pub struct SessionSettings {
     /// `read_back_s`: how long it is looked for what a seal did, beyond a request's own time.
     #[serde(rename = "read_back_s", deserialize_with = "seconds")]
     pub read_back: Duration,
+    /// `store_timeout_s`: how long a seal is kept waiting for what it handed over to be on disk.
+    #[serde(rename = "store_timeout_s", deserialize_with = "seconds")]
+    pub store_timeout: Duration,
     /// Requests that wait for one adapter at most.
     pub queue: u32,
 }

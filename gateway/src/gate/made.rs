@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use sd_notify::NotifyState;
-use segel_drivers::{Heard, Report};
+use segel_drivers::{Heard, Report, ble::session::Desks};
 use segel_mqtt_bridge::broker::Broker;
 use tokio::sync::{mpsc, watch};
 
@@ -21,6 +21,7 @@ use crate::event::Source;
 use crate::health;
 use crate::ingest::{CLOCK_NOTE, Ingest, Judge, Memory, Recalled};
 use crate::journal::{Journal, JournalError, JournalReader, NOTES_MAX};
+use crate::sessions::Sessions;
 use crate::space::{Limits, SpaceStanding, SpaceWatch};
 use crate::status::Board;
 
@@ -41,6 +42,8 @@ pub(super) struct Made {
     pub(super) broker: Arc<OnceLock<Arc<Broker>>>,
     pub(super) housekeeping: Housekeeping,
     pub(super) keeper: Keeper,
+    pub(super) desks: Desks,
+    pub(super) sessions: Arc<Sessions>,
 }
 
 /// The task that records what the watch on the disk finds.
@@ -88,7 +91,9 @@ impl Made {
         let retention = (!config.journal.retention.is_zero()).then_some(config.journal.retention);
         let keeper = Keeper::new(housekeeping.archivist().clone(), clock.clone(), retention, config.journal.archive_every)?;
         let noticing: Noticing = Box::pin(noticing);
-        Ok(Self { clock, reports, ingest, board, space, space_view, noticing, run_id, link, broker, housekeeping, keeper })
+        let desks = radios::desks(config);
+        let sessions = Sessions::new(desks.clone(), config, journal.clone(), clock.clone());
+        Ok(Self { clock, reports, ingest, board, space, space_view, noticing, run_id, link, broker, housekeeping, keeper, desks, sessions })
     }
 }
 

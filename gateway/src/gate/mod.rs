@@ -6,6 +6,7 @@
 //!               Clock        │  └── Commands ◄───────┘
 //!                            └────► Local ──► Broker ──► monitors
 //!   Board (views of all) ──► Api (segel status), Health (state topics, supervisor)
+//!   Api ──► Sessions ──► Desks ◄── radios          (what somebody asks of a seal, and what becomes of it)
 //! ```
 //!
 //! What must hold: the start fails only for a bad configuration or a journal that cannot be written; nothing waits
@@ -115,16 +116,21 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GateErro
             return Err(fault);
         }
     };
-    let Made { clock, reports, ingest, board, space, space_view, noticing, run_id, link, broker, housekeeping, keeper } = made;
-    let api = Api::bind(&config.gate.runtime_dir, Arc::clone(&board), housekeeping)?;
+    let Made { clock, reports, ingest, board, space, space_view, noticing, run_id, link, broker, housekeeping, keeper, desks, sessions } =
+        made;
+    let seals = (Arc::clone(&sessions), journal.reader()?);
+    let api = Api::bind(&config.gate.runtime_dir, Arc::clone(&board), housekeeping, seals)?;
     let stop_radios = CancellationToken::new();
     let stop_rest = CancellationToken::new();
     let stop_health = CancellationToken::new();
 
     record_start(&journal, &clock, &config, &opening).await;
+    if let Err(fault) = sessions.settle().await {
+        tracing::error!(%fault, "what became of an action is not on record; the next start tries again");
+    }
     let mut parts = JoinSet::new();
     let mut ingest = tokio::spawn(ingest.run());
-    let radios = radios::start(&config, &reports, &stop_radios);
+    let radios = radios::start(&config, &desks, &reports, &stop_radios);
     let uplink = match link {
         Some(link) => Some((upstream::start(link.uplink.run(stop_rest.clone()))?, link.standing, link.arrived)),
         None => None,
@@ -157,6 +163,10 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GateErro
 
     health::tell(&[NotifyState::Stopping]);
     tracing::info!("the gate is closing");
+    // Orders first: what can be called off is, and the radios still serve what cannot.
+    if timeout(PART_DEADLINE, sessions.close()).await.is_err() {
+        tracing::warn!("an action at a seal did not end in time; the next start says that its outcome is not known");
+    }
     stop_radios.cancel();
     ended("the radios", radios).await;
     // Ingest ends when nobody can report any more.

@@ -6,6 +6,7 @@ use segel_drivers::{
     Ear, Radio, ReaderId, Report,
     ble::Register,
     ble::scan::{AdapterName, BleScan, BleScanConfig},
+    ble::session::{Desks, SessionLimits},
     serial::uhf_reader::{self, UhfReader, UhfReaderConfig},
     sim::air::{SimulatedAir, SimulatedAirConfig},
     supervise::{self, Patience},
@@ -17,12 +18,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::{Config, Dialect, ReadMode, Reader, SealRegister},
+    config::{Config, Dialect, ReadMode, Reader, SealRegister, SessionSettings},
     ingest::{Known, ReaderPlace, Thinning},
 };
 
 /// Starts every configured radio, each supervised in a task of its own, so that none can hold up another.
-pub(super) fn start(config: &Config, reports: &mpsc::Sender<Report>, stop: &CancellationToken) -> JoinHandle<()> {
+pub(super) fn start(config: &Config, desks: &Desks, reports: &mpsc::Sender<Report>, stop: &CancellationToken) -> JoinHandle<()> {
     let patience = Patience { first: config.reopen.first, cap: config.reopen.cap, stable: config.reopen.stable };
     let register = Arc::new(register(&config.seals));
     let mut radios = JoinSet::new();
@@ -74,6 +75,32 @@ fn register(seals: &SealRegister) -> Register {
         }
     }
     register
+}
+
+/// A desk for every radio that can hold a conversation with a seal.
+pub(super) fn desks(config: &Config) -> Desks {
+    let desks = Desks::new(limits(&config.sessions));
+    for (id, reader) in &config.readers {
+        if matches!(reader, Reader::Ble(_) | Reader::SimulatedAir(_)) {
+            // Set up once here, in the order of the configuration; the radios ask for the same one by name.
+            let _ = desks.desk(id);
+        }
+    }
+    desks
+}
+
+fn limits(settings: &SessionSettings) -> SessionLimits {
+    SessionLimits {
+        heard_within: settings.heard_within,
+        connect: settings.connect_timeout,
+        attempts: settings.attempts,
+        pause: settings.pause,
+        call: settings.call_timeout,
+        disconnect: settings.disconnect_timeout,
+        read_back: settings.read_back,
+        store: settings.store_timeout,
+        queue: settings.queue as usize,
+    }
 }
 
 /// When something unchanged is worth recording again.

@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use futures_util::StreamExt;
@@ -13,15 +13,23 @@ use zbus::{Message, MessageStream};
 
 const BUS: &str = "org.freedesktop.DBus";
 
-/// The match rules each client of the bus holds.
+/// The match rules each client of the bus holds; the emulated BlueZ itself is none.
 #[derive(Debug, Clone, Default)]
-pub struct Rules(Arc<Mutex<BTreeMap<String, i64>>>);
+pub struct Rules(Arc<Mutex<Seen>>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    held: BTreeMap<String, i64>,
+    /// The emulator's own name on the bus.
+    own: Option<String>,
+}
 
 impl Rules {
     /// By the client's unique name on the bus.
     #[must_use]
     pub fn held(&self) -> BTreeMap<String, i64> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let seen = self.seen();
+        seen.held.iter().filter(|(client, _)| Some(*client) != seen.own.as_ref()).map(|(client, held)| (client.clone(), *held)).collect()
     }
 
     /// Of all clients together.
@@ -30,8 +38,17 @@ impl Rules {
         self.held().values().sum()
     }
 
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn forget(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        *self.seen() = Seen::default();
+    }
+
+    /// Tells which of them is the emulator itself.
+    pub(super) fn own(&self, name: Option<String>) {
+        self.seen().own = name;
     }
 
     /// Watches the bus at `address` until the connection ends; ready once it watches.
@@ -61,7 +78,7 @@ impl Rules {
     fn on_message(&self, message: &Message) {
         let header = message.header();
         let sender = header.sender().map(ToString::to_string).unwrap_or_default();
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = &mut self.seen().held;
         match header.member().map(zbus::names::MemberName::as_str) {
             Some("AddMatch") => *held.entry(sender).or_default() += 1,
             Some("RemoveMatch") => *held.entry(sender).or_default() -= 1,

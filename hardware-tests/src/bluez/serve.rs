@@ -123,6 +123,7 @@ impl Serving {
         self.rules.forget();
         let watching = self.rules.watch(&self.address).await?;
         let connection = zbus::connection::Builder::address(self.address.as_str()).build().await?;
+        self.rules.own(connection.unique_name().map(ToString::to_string));
         let messages = MessageStream::from(&connection);
         let rule = "type='signal',sender='org.freedesktop.DBus',member='NameOwnerChanged'";
         let bus = Some("org.freedesktop.DBus");

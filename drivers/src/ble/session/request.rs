@@ -42,6 +42,12 @@ impl Asked {
         self.progress.clone()
     }
 
+    /// The word that calls it off without letting go of its end.
+    #[must_use]
+    pub fn ticket(&self) -> Arc<Ticket> {
+        Arc::clone(&self.ticket)
+    }
+
     /// Waits for its end. There always is one: of a request nobody took it comes at its deadline, and from an adapter
     /// that hung or died it is what the ticket says.
     pub async fn ended(mut self) -> Ended {

@@ -5,6 +5,9 @@
 //! exchange that panics or loops ends as a fault of its protocol; what is stored by the seal is confirmed to it only
 //! after the gate has said that it is on disk.
 //!
+//! What the seal said before the write is not thrown away at the write: it may be an alarm. Where an exchange takes such
+//! a thing for its answer, reading back finds it out.
+//!
 //! [`Ticket::take_the_write`]: super::Ticket::take_the_write
 
 use std::{
@@ -12,7 +15,6 @@ use std::{
     time::Duration,
 };
 
-use futures_util::FutureExt;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Desk, Request, Ticket, hall::Turn};
@@ -26,8 +28,6 @@ use crate::{
 
 /// Steps without anything stored: some hundred notifications that mean nothing, or an exchange that loops.
 const STEPS_MAX: u32 = 1000;
-/// Notifications left over from before the write that are taken away at most; whoever sends more than that sends for ever.
-const STALE_MAX: u32 = 256;
 /// Of the time after the write, the part its answer may take: the rest is for reading back.
 const ANSWER_PART: u32 = 3;
 
@@ -163,7 +163,7 @@ impl<'a> Talk<'a> {
 
     async fn on_write<L: Link>(&mut self, link: &mut L, bytes: &[u8], effect: Effect) -> Result<Came, Talked> {
         if effect == Effect::Moves {
-            self.claim(link)?;
+            self.claim()?;
         }
         self.call("a write", link.write(bytes)).await.map_err(Talked::Broken)?;
         if effect == Effect::Confirms {
@@ -173,16 +173,12 @@ impl<'a> Talk<'a> {
     }
 
     /// Claims the one write that moves the seal. Between this and handing it over there is no wait.
-    fn claim<L: Link>(&mut self, link: &mut L) -> Result<(), Talked> {
+    fn claim(&mut self) -> Result<(), Talked> {
         if self.role == Role::ReadBack || !self.request.action.moves() {
             return Err(Talked::Fault("the protocol would move the seal although it was only asked"));
         }
         if self.moved.is_some() {
             return Err(Talked::Fault("the protocol would move the seal a second time"));
-        }
-        let stale = (0..STALE_MAX).take_while(|_| matches!(link.notified().now_or_never(), Some(Ok(_)))).count();
-        if stale > 0 {
-            tracing::warn!(seal = %self.request.seal.seal, stale, "the seal had spoken before the command was sent; not taken for its answer");
         }
         if !self.ticket.take_the_write() {
             return Err(Talked::CalledOff);

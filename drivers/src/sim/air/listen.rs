@@ -1,22 +1,41 @@
-//! The radio that listens to the simulated air.
+//! The radio that listens to the simulated air, and connects through it where it was given a desk.
 
-use std::{io, path::PathBuf, sync::Arc, sync::atomic::Ordering, time::Duration};
-
-use tokio::{
-    io::{AsyncReadExt, BufReader},
-    net::UnixStream,
+use std::{
+    io,
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
 };
 
-use super::wire;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::{
+        UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::mpsc,
+};
+
+use super::{
+    line::{ROOM, SocketAir},
+    wire::{self, Heard, Told},
+};
 use crate::{
     Ear, Radio, RadioFault, ReaderId,
-    ble::{AirFrame, Register, interpret},
+    ble::{
+        AirFrame, Desk, Register, interpret,
+        session::{Served, serve},
+    },
 };
 
 /// Connecting to a socket of this machine is done at once or not at all.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
 /// The air says twice a second that it is there; a busy machine may swallow a few.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
+/// How long the air may take to take a question.
+const WRITE_DEADLINE: Duration = Duration::from_secs(5);
+/// Sessions in one run of the serving loop; there is nothing to be made anew between them here.
+const SESSIONS: u32 = u32::MAX;
 
 /// One simulated air, as configured.
 #[derive(Debug, Clone)]
@@ -33,31 +52,83 @@ pub struct SimulatedAirConfig {
 #[derive(Debug)]
 pub struct SimulatedAir {
     config: SimulatedAirConfig,
+    desk: Option<Desk>,
 }
 
 impl SimulatedAir {
-    /// A radio not yet listening.
+    /// A radio not yet listening, that makes no connections.
     #[must_use]
     pub fn new(config: SimulatedAirConfig) -> Self {
-        Self { config }
+        Self { config, desk: None }
+    }
+
+    /// The same, serving the requests of this desk.
+    #[must_use]
+    pub fn serving(self, desk: Desk) -> Self {
+        Self { desk: Some(desk), ..self }
     }
 
     fn device(&self) -> String {
         self.config.socket.display().to_string()
     }
 
-    async fn run(&self, ear: &Ear) -> Result<std::convert::Infallible, RadioFault> {
-        let gone = |reason: String| RadioFault::Gone { device: self.device(), reason };
-        let mut stream = BufReader::new(self.connect().await?);
-        ear.up(format!("simulated air at {}", self.device())).await?;
+    fn gone(&self, reason: String) -> RadioFault {
+        RadioFault::Gone { device: self.device(), reason }
+    }
+
+    async fn run(&self, ear: &Ear) -> RadioFault {
+        let stream = match self.connect().await {
+            Ok(stream) => stream,
+            Err(fault) => return fault,
+        };
+        if let Err(deaf) = ear.up(format!("simulated air at {}", self.device())).await {
+            return deaf.into();
+        }
+        let (read, write) = stream.into_split();
+        let (tell, told) = mpsc::channel(ROOM);
+        let (out, questions) = mpsc::channel(ROOM);
+        tokio::select! {
+            fault = self.hear(read, ear, &tell) => fault,
+            error = write_out(write, questions) => self.gone(error.to_string()),
+            fault = Box::pin(self.serve(SocketAir::new(out, told), ear)) => fault,
+        }
+    }
+
+    async fn hear(&self, read: OwnedReadHalf, ear: &Ear, tell: &mpsc::Sender<Told>) -> RadioFault {
+        let mut stream = BufReader::new(read);
         let mut content = [0; wire::CONTENT_MAX];
         loop {
             let read = tokio::time::timeout(SILENCE_MAX, next(&mut stream, &mut content)).await;
-            match read {
-                Err(_) => return Err(RadioFault::Silent { device: self.device(), reason: format!("nothing for {SILENCE_MAX:?}") }),
-                Ok(Err(error)) => return Err(gone(error.to_string())),
-                Ok(Ok(0)) => {}
-                Ok(Ok(length)) => self.on_frame(wire::decode(&content[..length]), ear).await?,
+            let heard = match read {
+                Err(_) => return RadioFault::Silent { device: self.device(), reason: format!("nothing for {SILENCE_MAX:?}") },
+                Ok(Err(error)) => return self.gone(error.to_string()),
+                Ok(Ok(0)) => continue,
+                Ok(Ok(length)) => wire::decode(&content[..length]),
+            };
+            match heard {
+                // a session that does not listen loses what it is told, and notices by its own deadlines
+                Some(Heard::Session(told)) => drop(tell.try_send(told)),
+                Some(Heard::Advert(frame)) => {
+                    if let Err(fault) = self.on_frame(Some(frame), ear).await {
+                        return fault;
+                    }
+                }
+                None => {
+                    if let Err(fault) = self.on_frame(None, ear).await {
+                        return fault;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn serve(&self, mut air: SocketAir, ear: &Ear) -> RadioFault {
+        let Some(desk) = &self.desk else { return std::future::pending().await };
+        loop {
+            match serve(desk, &mut air, ear, SESSIONS).await {
+                Served::Enough => {}
+                Served::Fails(reason) => return self.gone(reason),
+                Served::Stopping => return RadioFault::Stopped,
             }
         }
     }
@@ -76,6 +147,11 @@ impl SimulatedAir {
 
     async fn on_frame(&self, frame: Option<AirFrame>, ear: &Ear) -> Result<(), RadioFault> {
         let tally = ear.tally();
+        if let (Some(desk), Some(frame)) = (&self.desk, &frame)
+            && self.config.register.get(frame.address).is_some()
+        {
+            desk.heard(frame.address, frame.rssi_dbm, Instant::now());
+        }
         match frame.as_ref().and_then(|frame| interpret(frame, &self.config.register)) {
             Some(sighting) => {
                 tally.frames.fetch_add(1, Ordering::Relaxed);
@@ -89,8 +165,21 @@ impl SimulatedAir {
     }
 }
 
+/// Writes questions as they come; how that ended.
+async fn write_out(mut write: OwnedWriteHalf, mut questions: mpsc::Receiver<Vec<u8>>) -> io::Error {
+    while let Some(bytes) = questions.recv().await {
+        match tokio::time::timeout(WRITE_DEADLINE, write.write_all(&bytes)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return error,
+            Err(_) => return io::Error::other("the air takes no questions"),
+        }
+    }
+    // nobody asks any more; the radio still listens
+    std::future::pending().await
+}
+
 /// Reads one frame's content; its length.
-async fn next(stream: &mut BufReader<UnixStream>, content: &mut [u8; wire::CONTENT_MAX]) -> io::Result<usize> {
+pub(super) async fn next(stream: &mut (impl AsyncRead + Unpin), content: &mut [u8; wire::CONTENT_MAX]) -> io::Result<usize> {
     let mut length = [0; 4];
     stream.read_exact(&mut length).await.map_err(|error| match error.kind() {
         io::ErrorKind::UnexpectedEof => io::Error::other("the air has ended"),
@@ -108,9 +197,6 @@ impl Radio for SimulatedAir {
     }
 
     async fn listen(&mut self, ear: &Ear) -> RadioFault {
-        match self.run(ear).await {
-            Ok(never) => match never {},
-            Err(fault) => fault,
-        }
+        self.run(ear).await
     }
 }

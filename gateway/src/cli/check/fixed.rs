@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use segel_mqtt_bridge::{broker::Limits, uplink::UplinkConfig};
 
-use crate::{api, archive, clock, config, event, forward, gate, health, ingest, journal, seals, space};
+use crate::{api, archive, clock, config, event, forward, gate, health, ingest, journal, seals, sessions, space};
 
 /// A limit fixed in code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +102,8 @@ pub fn fixed() -> Vec<Fixed> {
             reason: "twenty times what a key and a password take",
         },
         count("config: files in a directory of keys", config::KEY_FILES_MAX, "files", "a port's whole stock of seals"),
+        time("seals: an order may be given at most", sessions::WITHIN.2, "a seal that is not woken within ten minutes is not there"),
+        count("seals: orders under way at once", sessions::ORDERS_MAX, "orders", "a gate has a handful of people"),
         time("api: an answer takes at most", api::ANSWER_DEADLINE, "it comes from memory and a few rows"),
         Fixed {
             name: "archive: a segment holds at most",

@@ -156,7 +156,8 @@ fn meaning(id: u8, value: &[u8]) -> Option<String> {
     })
 }
 
-fn says(reading: &SealReading) -> Vec<String> {
+/// What a reading says, sentence by sentence.
+pub(super) fn says(reading: &SealReading) -> Vec<String> {
     let yes = |value: Option<bool>, yes: &str, no: &str| value.map(|value| if value { yes } else { no }.to_owned());
     let lock = reading.lock.map(|lock| match lock {
         LockClaim::Locked => "It says that it is locked.".to_owned(),

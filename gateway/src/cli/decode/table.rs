@@ -8,7 +8,8 @@
 
 use std::fmt::Write as _;
 
-use segel_drivers::Password;
+use jiff::Timestamp;
+use segel_drivers::{Password, SealWord};
 use serde::Serialize;
 
 /// Bytes on one line of the table.
@@ -248,4 +249,16 @@ pub(super) fn password(found: &[u8], given: Option<&Password>) -> String {
         told.push_str("; one that seals leave the factory with");
     }
     told
+}
+
+/// A time as people here write it.
+pub(super) fn utc(seconds: u64) -> String {
+    let time = i64::try_from(seconds).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
+    time.map_or_else(|| format!("{seconds} s since 1970"), |time| time.strftime("%Y-%m-%d %H:%M:%SZ").to_string())
+}
+
+/// What happened, as events name it.
+pub(super) fn word(word: SealWord) -> String {
+    let name = serde_json::to_value(word).ok();
+    name.as_ref().and_then(|name| name.as_str()).map_or_else(|| format!("{word:?}"), |name| name.replace('_', " "))
 }

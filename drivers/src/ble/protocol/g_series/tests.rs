@@ -3,7 +3,7 @@ use std::time::{Duration, SystemTime};
 use proptest::prelude::*;
 
 use super::{
-    super::tt::bench::{AnyInput, Played, Travel, any_inputs, feed, play},
+    super::tt::bench::{AnyInput, Played, Travel, any_inputs, cases, feed, play},
     *,
 };
 use crate::{
@@ -268,6 +268,8 @@ fn inputs() -> impl Strategy<Value = Vec<AnyInput>> {
 }
 
 proptest! {
+    #![proptest_config(cases())]
+
     #[test]
     fn reading_never_moves_and_whatever_comes_it_ends(inputs in inputs()) {
         let (moves, over) = feed(&mut *GSeries.exchange(Action::ReadState, &seal(), &at(START)).unwrap(), &inputs);

@@ -145,3 +145,9 @@ pub(in crate::ble::protocol) fn feed(exchange: &mut dyn Exchange, inputs: &[AnyI
     }
     (moves, over)
 }
+
+/// How many cases of a long random test: few in an ordinary run, many in the nightly one.
+pub(in crate::ble::protocol) fn cases() -> ProptestConfig {
+    let nightly = std::env::var("SEGEL_NIGHTLY").is_ok_and(|wish| wish == "1");
+    ProptestConfig::with_cases(if nightly { 4096 } else { 64 })
+}
