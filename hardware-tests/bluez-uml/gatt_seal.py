@@ -2,6 +2,7 @@
 
 Faults wait in a queue and are used up one by one, each by the next write (or, for `vanish`, the next connection):
 
+  fine         nothing goes wrong with this one
   att CODE     the write is refused with this ATT error (0x80 to 0x9f; lower ones make bluetoothd start pairing)
   lose-before  the link is lost as the write arrives: it has no effect and no answer
   lose-after   the write has its effect, then the link is lost before it is answered
@@ -26,7 +27,7 @@ from bumble.transport.common import AsyncPipeSink
 
 from air import NOT_CLAIMED, Sender
 
-FAULTS = {"att": 1, "lose-before": 0, "lose-after": 0, "lose-reply": 0, "hang": 0, "mute": 0, "twice": 0, "late": 1, "vanish": 0}
+FAULTS = {"fine": 0, "att": 1, "lose-before": 0, "lose-after": 0, "lose-reply": 0, "hang": 0, "mute": 0, "twice": 0, "late": 1, "vanish": 0}
 # Long enough for the link to stand on the other side, too short for its services to be resolved.
 VANISH_AFTER = 0.003
 

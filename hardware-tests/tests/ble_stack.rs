@@ -46,6 +46,20 @@ macro_rules! on_every_stage {
             an_adapter_away_for_long_is_reported_once_and_heard_again,
             bluez_killed_and_started_again_is_heard_again,
             radios_that_come_and_go_leave_nothing_on_the_bus,
+            a_seal_is_read_opened_and_closed,
+            a_log_is_drained_once,
+            a_refused_command_opens_nothing,
+            a_refused_greeting_opens_nothing_that_is_not_said,
+            a_link_lost_after_the_seal_acted_is_read_back,
+            a_link_lost_before_the_answer_is_read_back,
+            a_command_lost_on_the_way_is_not_sent_again,
+            a_command_nobody_answers_is_not_sent_again,
+            notifications_that_are_lost_doubled_or_late_do_no_harm,
+            a_link_lost_while_connecting_is_tried_again,
+            a_seal_that_is_not_there_is_not_attempted,
+            sessions_go_on_after_power_off_removal_and_the_death_of_bluez,
+            all_seals_are_read_when_all_are_asked_at_once,
+            sessions_in_a_row_leave_nothing_behind,
         ]
     };
 }

@@ -126,7 +126,7 @@ impl World {
                 self.finish_operation(device, operation);
                 self.notify(device, link, answers);
             }
-            None => {
+            None | Some(WriteFault::Nothing) => {
                 let answers = self.deliver(device, record);
                 if let Some(ticket) = self.finish_operation(device, operation) {
                     self.reply(&ticket, &());

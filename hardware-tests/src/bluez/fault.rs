@@ -33,6 +33,8 @@ pub enum ConnectFault {
 /// What a write meets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriteFault {
+    /// Nothing: it goes well. For the writes before the one that is meant.
+    Nothing,
     /// The seal refuses it with this ATT error; it does not get the bytes. With 05 and 0F BlueZ begins to pair: the
     /// call is not answered, and the device's object goes.
     AttError(u8),

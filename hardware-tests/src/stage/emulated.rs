@@ -9,13 +9,16 @@ use std::{
 use anyhow::{Context, bail};
 use segel_drivers::{
     LockClaim, MacAddress, SealKey, SealReading,
-    ble::{AdapterName, KnownSeal, Payload},
-    sim::{EmulatedSeal, SimLock, SimPorts},
+    ble::{AdapterName, KnownSeal, Payload, protocol::ProtocolName},
+    sim::{EmulatedSeal, SimLock, SimPorts, lock::segel_v1::SegelLock},
 };
 use uuid::Uuid;
 
 use super::{Life, Stage, StagedSeal, WriteFate};
-use crate::bluez::{Bluez, Bus, ConnectFault, Delivered, NotifyFault, SealAt, Times, WriteFault};
+use crate::{
+    bluez::{Bluez, Bus, ConnectFault, Delivered, NotifyFault, SealAt, Times, WriteFault},
+    length::Length,
+};
 
 /// How often each seal advertises.
 const EVERY: Duration = Duration::from_millis(100);
@@ -23,6 +26,11 @@ const EVERY: Duration = Duration::from_millis(100);
 const ADAPTER: &str = "hci0";
 /// Beacons in the clear, and with a key.
 const BEACONS: (u8, u8) = (3, 2);
+
+/// Seals that can be connected to.
+const SEALS: u8 = 12;
+/// What is lost of the notifications to a write that goes well: one with a number that none has.
+const ALL_ARRIVE: NotifyFault = NotifyFault::LostOne(usize::MAX);
 
 /// The emulated stage.
 #[derive(Debug)]
@@ -59,6 +67,14 @@ impl Emulated {
             stage.add(Beacon(EmulatedSeal::new(address, key.clone())));
             stage.beacons.push(StagedSeal { address, known: KnownSeal::bthome(format!("BTH-{number}").parse()?, key) });
         }
+        for number in 1..=SEALS {
+            let (address, key) = (MacAddress([0xC0, 0xDE, 0x5E, 0, 0, number]), SealKey::new([0x80 | number; 16]));
+            let name = format!("SGL-{}", 1000 + u16::from(number));
+            stage.add(SegelLock::new(address, &name, key.clone(), u32::from(number)).locked());
+            let mut known = KnownSeal::new(name.parse()?, ProtocolName::Segel);
+            known.credentials.key = Some(key);
+            stage.seals.push(StagedSeal { address, known });
+        }
         Ok(stage)
     }
 
@@ -94,19 +110,32 @@ impl Stage for Emulated {
         Ok(())
     }
 
-    async fn next_write(&mut self, seal: MacAddress, fate: WriteFate) -> anyhow::Result<()> {
+    async fn next_writes(&mut self, seal: MacAddress, fates: &[WriteFate]) -> anyhow::Result<()> {
         let at = self.at(seal)?;
         let once = Times::Next(1);
-        match fate {
-            WriteFate::Att(code) => at.writing_meets(WriteFault::AttError(code), once),
-            WriteFate::LostBefore => at.writing_meets(WriteFault::LinkLost(Delivered::No), once),
-            WriteFate::LostAfter => at.writing_meets(WriteFault::LinkLost(Delivered::Yes), once),
-            WriteFate::LostBeforeReply => at.writing_meets(WriteFault::LinkLostAfterwards, once),
-            WriteFate::Unanswered => at.writing_meets(WriteFault::Unanswered(Delivered::No), once),
-            WriteFate::Mute => at.notifying_meets(NotifyFault::Lost, once),
-            WriteFate::Twice => at.notifying_meets(NotifyFault::Twice, once),
-            WriteFate::Late(milliseconds) => at.notifying_meets(NotifyFault::Late(Duration::from_millis(milliseconds.into())), once),
+        for fate in fates {
+            // A write that the seal answers uses up one fault of each kind.
+            let (write, notify) = match *fate {
+                WriteFate::Fine => (WriteFault::Nothing, Some(ALL_ARRIVE)),
+                WriteFate::Att(code) => (WriteFault::AttError(code), None),
+                WriteFate::LostBefore => (WriteFault::LinkLost(Delivered::No), None),
+                WriteFate::LostAfter => (WriteFault::LinkLost(Delivered::Yes), None),
+                WriteFate::LostBeforeReply => (WriteFault::LinkLostAfterwards, None),
+                WriteFate::Unanswered => (WriteFault::Unanswered(Delivered::No), None),
+                WriteFate::Mute => (WriteFault::Nothing, Some(NotifyFault::Lost)),
+                WriteFate::Twice => (WriteFault::Nothing, Some(NotifyFault::Twice)),
+                WriteFate::Late(milliseconds) => (WriteFault::Nothing, Some(NotifyFault::Late(Duration::from_millis(milliseconds.into())))),
+            };
+            at.writing_meets(write, once);
+            if let Some(notify) = notify {
+                at.notifying_meets(notify, once);
+            }
         }
+        Ok(())
+    }
+
+    async fn forget_fates(&mut self, seal: MacAddress) -> anyhow::Result<()> {
+        self.at(seal)?.behaves();
         Ok(())
     }
 
@@ -150,6 +179,10 @@ impl Stage for Emulated {
 
     async fn start_bluez(&mut self) -> anyhow::Result<()> {
         Ok(self.bluez.returns()?)
+    }
+
+    fn sessions_in_a_row(&self) -> Length {
+        Length { ci: 60, nightly: 3000 }
     }
 
     async fn life(&mut self, seal: MacAddress) -> anyhow::Result<Life> {

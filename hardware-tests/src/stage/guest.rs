@@ -21,6 +21,7 @@ use tokio::{
 };
 
 use super::{Life, Stage, StagedSeal, WriteFate};
+use crate::length::Length;
 
 /// Where `guest/session` has the seals' socket.
 const SEALS_SOCKET: &str = "/run/seals.sock";
@@ -149,7 +150,8 @@ impl Stage for Guest {
         self.tell("duplicates none").await?;
         self.tell("online all").await?;
         for seal in self.seals() {
-            self.tell(&format!("clear {}", seal.address)).await?;
+            self.forget_fates(seal.address).await?;
+            self.tell(&format!("set {} bolt 1", seal.address)).await?;
         }
         if bluetoothd().is_none() {
             return self.start_bluez().await;
@@ -157,18 +159,26 @@ impl Stage for Guest {
         self.wait_for_adapter(true).await
     }
 
-    async fn next_write(&mut self, seal: MacAddress, fate: WriteFate) -> anyhow::Result<()> {
-        let fault = match fate {
-            WriteFate::Att(code) => format!("att {code}"),
-            WriteFate::LostBefore => "lose-before".to_owned(),
-            WriteFate::LostAfter => "lose-after".to_owned(),
-            WriteFate::LostBeforeReply => "lose-reply".to_owned(),
-            WriteFate::Unanswered => "hang".to_owned(),
-            WriteFate::Mute => "mute".to_owned(),
-            WriteFate::Twice => "twice".to_owned(),
-            WriteFate::Late(milliseconds) => format!("late {milliseconds}"),
-        };
-        self.tell(&format!("fault {seal} {fault}")).await.map(drop)
+    async fn next_writes(&mut self, seal: MacAddress, fates: &[WriteFate]) -> anyhow::Result<()> {
+        for fate in fates {
+            let fault = match fate {
+                WriteFate::Fine => "fine".to_owned(),
+                WriteFate::Att(code) => format!("att {code}"),
+                WriteFate::LostBefore => "lose-before".to_owned(),
+                WriteFate::LostAfter => "lose-after".to_owned(),
+                WriteFate::LostBeforeReply => "lose-reply".to_owned(),
+                WriteFate::Unanswered => "hang".to_owned(),
+                WriteFate::Mute => "mute".to_owned(),
+                WriteFate::Twice => "twice".to_owned(),
+                WriteFate::Late(milliseconds) => format!("late {milliseconds}"),
+            };
+            self.tell(&format!("fault {seal} {fault}")).await?;
+        }
+        Ok(())
+    }
+
+    async fn forget_fates(&mut self, seal: MacAddress) -> anyhow::Result<()> {
+        self.tell(&format!("clear {seal}")).await.map(drop)
     }
 
     async fn vanish_while_connecting(&mut self, seal: MacAddress) -> anyhow::Result<()> {
@@ -217,6 +227,11 @@ impl Stage for Guest {
         let status = Command::new(START_BLUETOOTHD).status().await.context(START_BLUETOOTHD)?;
         ensure!(status.success(), "{START_BLUETOOTHD}: {status}");
         self.wait_for_adapter(true).await
+    }
+
+    fn sessions_in_a_row(&self) -> Length {
+        // bluetoothd takes two seconds for each disconnect.
+        Length { ci: 30, nightly: 300 }
     }
 
     async fn life(&mut self, seal: MacAddress) -> anyhow::Result<Life> {

@@ -8,8 +8,8 @@ use std::{
 
 use anyhow::{Context, ensure};
 use segel_drivers::{
-    Ear, MacAddress, ReaderId, Report, SealAdvert, Sighting, Standing,
-    ble::{AdapterName, BleScan, BleScanConfig, Register},
+    Action, Ear, Ended, MacAddress, ReaderId, Report, SealAdvert, SealEvent, Sighting, Standing,
+    ble::{AdapterName, BleScan, BleScanConfig, Desks, Register, Request, SessionLimits},
     supervise::{self, Patience},
 };
 use tokio::{sync::mpsc, task::JoinHandle};
@@ -25,6 +25,8 @@ const QUIET: Duration = Duration::from_secs(2);
 /// A radio that listens, kept alive as the gate keeps it.
 #[derive(Debug)]
 pub struct Listening {
+    desks: Desks,
+    told: Vec<SealEvent>,
     reports: mpsc::Receiver<Report>,
     stop: CancellationToken,
     kept: JoinHandle<()>,
@@ -49,11 +51,13 @@ impl Listening {
         let id: ReaderId = "ble".parse().expect("a good name for a reader");
         let mut config = BleScanConfig::new(id.clone(), adapter, Arc::new(register));
         config.quiet = QUIET;
+        let desks = Desks::new(SessionLimits::default());
+        config.desk = desks.desk(&id);
         let (sender, reports) = mpsc::channel(BACKLOG);
         let stop = CancellationToken::new();
         let patience = Patience { cap: Duration::from_secs(2), ..Patience::default() };
         let kept = tokio::spawn(supervise::keep(BleScan::new(config), Ear::new(id, sender), patience, stop.clone()));
-        Self { reports, stop, kept }
+        Self { desks, told: Vec::new(), reports, stop, kept }
     }
 
     /// The first report that is what is looked for. Those before it are gone.
@@ -75,6 +79,50 @@ impl Listening {
             }
         };
         tokio::time::timeout(within, looking).await.with_context(|| format!("{what} within {within:?}"))?
+    }
+
+    /// Asks something of a seal and waits for its end. What seals tell meanwhile is kept, and confirmed as if it were on
+    /// disk.
+    ///
+    /// # Errors
+    /// When it cannot be asked, or the radio was dropped.
+    pub async fn ask(&mut self, seal: &StagedSeal, action: Action, within: Duration) -> anyhow::Result<Ended> {
+        let ended = self.ask_all(std::slice::from_ref(seal), action, within).await?;
+        ended.into_iter().next().context("one answer to one request")
+    }
+
+    /// Asks all of these seals at once.
+    ///
+    /// # Errors
+    /// When one cannot be asked, or the radio was dropped.
+    pub async fn ask_all(&mut self, seals: &[StagedSeal], action: Action, within: Duration) -> anyhow::Result<Vec<Ended>> {
+        let ask = |seal: &StagedSeal| {
+            let request = Request { address: seal.address, seal: seal.known.clone(), action, within };
+            self.desks.ask(request).map(segel_drivers::ble::Asked::ended)
+        };
+        let asked: Vec<_> = seals.iter().map(ask).collect::<Result<_, _>>()?;
+        let all = futures_util::future::join_all(asked);
+        tokio::pin!(all);
+        loop {
+            tokio::select! {
+                ended = &mut all => return Ok(ended),
+                report = self.reports.recv() => self.on_report(report.context("the radio was dropped")?),
+            }
+        }
+    }
+
+    fn on_report(&mut self, report: Report) {
+        if let Sighting::Told(told) = report.sighting {
+            self.told.extend(told.events);
+            if let Some(confirm) = told.confirm {
+                confirm.on_disk();
+            }
+        }
+    }
+
+    /// What seals told while something was asked of them.
+    pub fn take_told(&mut self) -> Vec<SealEvent> {
+        std::mem::take(&mut self.told)
     }
 
     /// The next advertisement of this seal.

@@ -20,7 +20,9 @@ use segel_drivers::{
     ble::{AdapterName, KnownSeal},
 };
 
+use crate::length::Length;
 pub use bus_load::BusLoad;
+
 pub use emulated::Emulated;
 pub use guest::Guest;
 pub use listening::Listening;
@@ -34,10 +36,11 @@ pub struct StagedSeal {
     pub known: KnownSeal,
 }
 
-/// What becomes of a write to a seal. The seal acts on it in `LostAfter`, `LostBeforeReply`, `Mute`, `Twice` and `Late`
-/// and in no other.
+/// What becomes of a write to a seal. The seal gets it in all but `Att`, `LostBefore` and `Unanswered`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriteFate {
+    /// All goes well.
+    Fine,
     /// The seal refuses it with this ATT error.
     Att(u8),
     /// The link is lost and the seal does not get it.
@@ -87,8 +90,11 @@ pub trait Stage {
     /// Everything is whole again: adapter there, BlueZ running, seals on the air, no fault waiting.
     async fn mend(&mut self) -> anyhow::Result<()>;
 
-    /// The next write to this seal meets this; several are used up in order.
-    async fn next_write(&mut self, seal: MacAddress, fate: WriteFate) -> anyhow::Result<()>;
+    /// What becomes of the next writes to this seal, one after the other.
+    async fn next_writes(&mut self, seal: MacAddress, fates: &[WriteFate]) -> anyhow::Result<()>;
+
+    /// No fate that was said before waits any more.
+    async fn forget_fates(&mut self, seal: MacAddress) -> anyhow::Result<()>;
 
     /// The next link to this seal is lost while its services are being found.
     async fn vanish_while_connecting(&mut self, seal: MacAddress) -> anyhow::Result<()>;
@@ -116,6 +122,9 @@ pub trait Stage {
 
     /// BlueZ is started again.
     async fn start_bluez(&mut self) -> anyhow::Result<()>;
+
+    /// How many sessions in a row it is worth here.
+    fn sessions_in_a_row(&self) -> Length;
 
     /// What a seal says of its life.
     async fn life(&mut self, seal: MacAddress) -> anyhow::Result<Life>;
