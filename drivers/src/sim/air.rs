@@ -53,7 +53,10 @@ const STILL_THERE_EVERY: Duration = Duration::from_millis(500);
 /// What the content of a frame says; `None` when it is none of ours. For whoever tries what strangers could send.
 #[must_use]
 pub fn read_content(content: &[u8]) -> Option<AirFrame> {
-    wire::decode(content)
+    match wire::decode(content)? {
+        wire::Heard::Advert(frame) => Some(frame),
+        wire::Heard::Session(_) => None,
+    }
 }
 
 /// The air. It is gone when this is dropped.
