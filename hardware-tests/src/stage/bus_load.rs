@@ -20,8 +20,7 @@ impl BusLoad {
     pub async fn now() -> anyhow::Result<Self> {
         let mut command = Command::new("dbus-send");
         command.args(["--system", "--print-reply", "--dest=org.freedesktop.DBus", "/org/freedesktop/DBus"]);
-        let output =
-            command.arg("org.freedesktop.DBus.Debug.Stats.GetStats").output().await.context("dbus-send, of Debian's package dbus")?;
+        let output = command.arg("org.freedesktop.DBus.Debug.Stats.GetStats").output().await.context("dbus-send, of Debian's package dbus")?;
         ensure!(output.status.success(), "dbus-daemon does not say its load: {}", String::from_utf8_lossy(&output.stderr));
         let text = String::from_utf8_lossy(&output.stdout);
         Ok(Self { match_rules: count(&text, "MatchRules")?, connections: count(&text, "ActiveConnections")? })

@@ -52,7 +52,8 @@ impl Emulated {
     /// When the bus does not take it.
     pub fn on(bus: Bus) -> anyhow::Result<Self> {
         let bluez = Bluez::start(&bus.address)?;
-        let mut stage = Self { bluez, beacons: Vec::new(), seals: Vec::new(), at: HashMap::new(), locks: HashMap::new(), _bus: bus };
+        let mut stage =
+            Self { bluez, beacons: Vec::new(), seals: Vec::new(), at: HashMap::new(), locks: HashMap::new(), _bus: bus };
         for number in 0..BEACONS.0 + BEACONS.1 {
             let address = MacAddress([0xC0, 0xDE, 0x0B, 0, 0, number + 1]);
             let key = (number >= BEACONS.0).then(|| SealKey::new([number; 16]));
