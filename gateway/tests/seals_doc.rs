@@ -20,7 +20,8 @@ fn seal(name: ProtocolName, key: bool, password: Option<&str>) -> KnownSeal {
     let credentials = Credentials {
         key: key.then(|| "5f3a9c1e7b2d48a6c0e4f1937d5b8a26".parse().unwrap()),
         password: password.map(|word| word.parse().unwrap()),
-        device_number: Some("8000620011".to_owned()),
+        // A TT lock has eight digits.
+        device_number: Some("80006200".to_owned()),
     };
     KnownSeal { credentials, ..KnownSeal::new("JT-8000620011".parse().unwrap(), name) }
 }
