@@ -66,17 +66,21 @@ pub(super) fn on_a_bus() -> anyhow::Result<bool> {
     Ok(false)
 }
 
+/// The address of the bus.
+pub(super) fn bus() -> anyhow::Result<String> {
+    std::env::var(BUS).context("there is no bus")
+}
+
 /// The rows of this part.
-pub(super) async fn run(plan: &Plan) -> anyhow::Result<Vec<Row>> {
-    let address = std::env::var(BUS).context("there is no bus")?;
-    let mut air = Air::open(&address).await?;
+pub(super) async fn run(plan: &Plan, address: &str) -> anyhow::Result<Vec<Row>> {
+    let mut air = Air::open(address).await?;
     air.sustain(plan.of(MANY) / 10).await.context("warming up")?;
     let many = plan.of(MANY);
     let cpu = scan_cpu()?;
     let took = air.sustain(many).await?;
     let cpu = scan_cpu()?.saturating_sub(cpu);
     let per_thousand = Duration::from_secs_f64(cpu.as_secs_f64() * 1000.0 / many as f64);
-    let (ours, beside) = air.timed(plan.of(TIMED), &address).await?;
+    let (ours, beside) = air.timed(plan.of(TIMED), address).await?;
     let row = |percent| {
         let (ours, beside) = (ours.percentile(percent), beside.percentile(percent));
         let row = Row::new(format!("advertisement's signal to report, p{percent}"), ms(ours));

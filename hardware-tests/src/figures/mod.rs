@@ -5,7 +5,7 @@
 //!
 //! Without `--journal` the parts of the whole gate run, on journals of their own. With it the journal itself is
 //! measured at each of the sizes named ([`ladder`]): that is the table of `docs/benchmarks.md`. With `--ble` the scan
-//! alone is measured ([`air`]).
+//! ([`air`], [`recorded`]) and the sessions ([`unlock`]) are measured before an emulated BlueZ.
 
 mod air;
 mod append;
@@ -17,11 +17,13 @@ mod opening;
 mod passing;
 mod place;
 mod plain;
+mod recorded;
 mod room;
 mod sample;
 mod size;
 mod subscriber;
 mod table;
+mod unlock;
 
 use std::path::{Path, PathBuf};
 
@@ -48,7 +50,7 @@ pub(crate) struct Wanted {
     /// Measure the journal itself with so many events in it, e.g. 10k,1m,10m (which is what no sizes mean).
     #[arg(long, value_name = "SIZES", num_args = 0..=1, default_missing_value = "")]
     journal: Option<Sizes>,
-    /// Measure the Bluetooth scan, through an emulated BlueZ on a bus of its own.
+    /// Measure the Bluetooth scan and sessions, through an emulated BlueZ on a bus of its own.
     #[arg(long, conflicts_with_all = ["journal", "only"])]
     ble: bool,
     /// Print the table for a page.
@@ -169,7 +171,10 @@ pub(crate) async fn run(wanted: &Wanted) -> anyhow::Result<()> {
         ladder::run(&plan, *size, &parts, &mut table).await.with_context(|| format!("with {size} events"))?;
     }
     if wanted.ble {
-        table.extend(air::run(&plan).await.context("the air")?);
+        let bus = air::bus()?;
+        table.extend(air::run(&plan, &bus).await.context("the air")?);
+        table.extend(recorded::run(&plan, &bus).await.context("the air to the journal")?);
+        table.extend(unlock::run(&plan, &bus).await.context("an unlock")?);
     } else if sizes.is_empty() {
         of_the_gate(&mut plan, &parts, &mut table).await?;
     }
