@@ -366,8 +366,9 @@ impl Sessions {
         let voucher = if order.errand.changes() { Some(self.intend(&intent).await?) } else { None };
         let sessions = Arc::clone(self);
         self.orders.spawn(async move {
+            // Held as long as its receipt may still have to be kept.
+            let _held = voucher;
             sessions.perform(intent, request, sender).await;
-            drop(voucher);
         });
         Ok(lines)
     }

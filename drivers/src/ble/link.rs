@@ -38,6 +38,9 @@ pub enum LinkFault {
     /// No connection.
     #[error("cannot connect: {0}")]
     Connect(String),
+    /// There is no such device any more: it was not heard for too long, or the adapter is new. It has to be heard again.
+    #[error("BlueZ has forgotten it; it has to be heard again")]
+    Forgotten,
     /// The seal does not have what its protocol needs: the register names the wrong protocol, or it is another device.
     #[error("the seal has not the characteristics of its protocol: {0}")]
     NoPorts(String),

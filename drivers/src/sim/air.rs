@@ -50,6 +50,15 @@ const WRITE_DEADLINE: Duration = Duration::from_secs(5);
 /// How often the air says that it is there.
 const STILL_THERE_EVERY: Duration = Duration::from_millis(500);
 
+/// What the content of a frame says; `None` when it is none of ours. For whoever tries what strangers could send.
+#[must_use]
+pub fn read_content(content: &[u8]) -> Option<AirFrame> {
+    match wire::decode(content)? {
+        wire::Heard::Advert(frame) => Some(frame),
+        wire::Heard::Session(_) => None,
+    }
+}
+
 /// The air. It is gone when this is dropped.
 #[derive(Debug)]
 pub struct EmulatedAir {

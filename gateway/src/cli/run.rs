@@ -52,7 +52,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
             }
             told.cancel();
         });
-        gate::run(loaded.config, stop).await?;
+        Box::pin(gate::run(loaded.config, stop)).await?;
         Ok(Exit::Good)
     });
     // The journal is closed by now. A disk that hangs (a pulled archive disk does) must not hold the process.

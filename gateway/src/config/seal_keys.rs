@@ -66,9 +66,12 @@ pub(super) fn look_for_gaps(entries: &[Entry], findings: &mut Findings) {
         let (problem, remedy) = match &gap {
             Hindrance::NoCredential { what } => (
                 format!("a seal of protocol {} needs a {what} and has none", entry.seal.protocol),
-                "add it to the file of `gate.seal_keys`; until then this seal is heard and not talked to",
+                "add it to the file of `gate.seal_keys`; until then the seal is heard, and not asked what needs it",
             ),
-            _ => (gap.to_string(), "until then it is read, and neither locked nor opened"),
+            Hindrance::FactoryPassword => {
+                (gap.to_string(), "change it at the seal and in `gate.seal_keys`; until then it is neither locked nor opened")
+            }
+            _ => (gap.to_string(), "until then the seal is heard, and not asked what needs it"),
         };
         findings.warn(Fault::new(entry.place.clone(), problem, remedy).key("seal.protocol").value(entry.seal.id.as_str()));
     }
@@ -81,7 +84,8 @@ fn gap(seal: &KnownSeal) -> Option<Hindrance> {
     // Nothing is sent and nothing kept of these exchanges: the moment does not matter.
     let now = Moment { wall: SystemTime::UNIX_EPOCH, random: [0; 32] };
     let gaps = protocol.actions().iter().filter_map(|action| protocol.exchange(*action, seal, &now).err());
-    gaps.into_iter().find(|gap| matches!(gap, Hindrance::NoCredential { .. } | Hindrance::FactoryPassword))
+    gaps.into_iter()
+        .find(|gap| matches!(gap, Hindrance::NoCredential { .. } | Hindrance::WrongCredential { .. } | Hindrance::FactoryPassword))
 }
 
 struct Reading<'a> {

@@ -18,6 +18,7 @@
 mod cast;
 mod stage;
 mod story;
+mod technician;
 mod verdict;
 
 use std::{path::PathBuf, time::Duration};

@@ -18,6 +18,7 @@ use segel_mqtt_bridge::sim::{CustomsBroker, Line, Monitor};
 use super::{
     DemoArgs,
     cast::{Lorry, lorries},
+    technician::HandSeal,
 };
 use crate::daemon::Daemon;
 
@@ -36,6 +37,7 @@ pub(super) struct Stage {
     pub(super) monitor: Monitor,
     pub(super) gateway: Daemon,
     pub(super) lorries: Vec<Lorry>,
+    pub(super) hand_seal: HandSeal,
     /// Removes the directory at the end, unless the person named one.
     _dir: Option<tempfile::TempDir>,
 }
@@ -58,12 +60,13 @@ impl Stage {
         })?;
         let line = Line::to(customs.address()).await.context("no port for the line to customs can be had")?;
         let lorries = lorries();
+        let hand_seal = HandSeal::stand_in(&air);
         let program = std::env::current_exe().context("this program cannot find itself")?;
         let gateway = Daemon::new(program, &dir);
-        write_configuration(&dir, gateway.config(), args.broker_port, line.address().port(), &lorries)
+        write_configuration(&dir, gateway.config(), args.broker_port, line.address().port(), &register(&lorries, &hand_seal))
             .with_context(|| format!("the demo's files cannot be written in {}: see that there is space", dir.display()))?;
         let monitor = Monitor::watch((Ipv4Addr::LOCALHOST, args.broker_port).into(), "segel/#");
-        Ok(Self { dir, broker_port: args.broker_port, reader, air, customs, line, monitor, gateway, lorries, _dir: temporary })
+        Ok(Self { dir, broker_port: args.broker_port, reader, air, customs, line, monitor, gateway, lorries, hand_seal, _dir: temporary })
     }
 }
 
@@ -104,7 +107,7 @@ fn free(port: u16, option: &str) -> anyhow::Result<()> {
         .with_context(|| format!("port {port} of 127.0.0.1 cannot be used: choose another with {option} PORT"))
 }
 
-fn write_configuration(dir: &Path, file: &Path, broker: u16, customs: u16, lorries: &[Lorry]) -> std::io::Result<()> {
+fn write_configuration(dir: &Path, file: &Path, broker: u16, customs: u16, register: &str) -> std::io::Result<()> {
     let dir = dir.display();
     let text = format!(
         r#"# The configuration of the demo's gate.
@@ -147,6 +150,13 @@ format = "text"
 "#
     );
     fs::write(file, text)?;
+    let path = file.with_file_name("seals.toml");
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(register.as_bytes())
+}
+
+/// The register of seals.
+fn register(lorries: &[Lorry], hand_seal: &HandSeal) -> String {
     let mut seals = String::from("# The demo's register of seals. It holds keys, so only its owner may read it.\n");
     for lorry in lorries {
         let key: String = lorry.key.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -155,7 +165,6 @@ format = "text"
             lorry.seal, lorry.address, lorry.epc, lorry.container
         ));
     }
-    let path = file.with_file_name("seals.toml");
-    let mut register = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    register.write_all(seals.as_bytes())
+    seals.push_str(&hand_seal.register());
+    seals
 }

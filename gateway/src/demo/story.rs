@@ -2,12 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use segel_drivers::Evidence;
 use segel_mqtt_bridge::sim::{Received, Weather};
 use tokio::time::sleep;
 
-use super::{Pace, stage::Stage, verdict};
+use super::{Pace, stage::Stage, technician, verdict};
 use crate::{
     event::{Class, document::Head},
+    sessions::{End, Errand, line::Word},
     status::Status,
 };
 
@@ -25,17 +27,20 @@ pub(super) struct Story {
     pace: Pace,
     begun: Instant,
     in_range: usize,
+    /// The technician has his seal in hand.
+    in_hand: bool,
 }
 
 impl Story {
     pub(super) fn new(stage: Stage, pace: Pace) -> Self {
-        Self { stage, pace, begun: Instant::now(), in_range: 0 }
+        Self { stage, pace, begun: Instant::now(), in_range: 0, in_hand: false }
     }
 
     /// Plays all acts; whether everything holds that must hold.
     pub(super) async fn play(&mut self) -> anyhow::Result<bool> {
         self.open().await?;
         self.lorries_pass().await?;
+        self.seal_is_put_on().await?;
         self.line_is_cut().await?;
         self.seal_is_forced().await?;
         self.gateway_is_killed().await?;
@@ -73,6 +78,40 @@ impl Story {
         }
         self.beats(2).await?;
         self.tell_counts().await
+    }
+
+    async fn seal_is_put_on(&mut self) -> anyhow::Result<()> {
+        self.head("A technician puts a seal on");
+        self.in_hand = true;
+        let locked = self.ask_seal(Errand::Lock).await?;
+        anyhow::ensure!(locked.outcome == Word::Done, "the seal was not locked: {locked:?}");
+        let evidence = locked.evidence.map_or("no evidence", evidence);
+        let spent = &locked.spent;
+        self.say(&format!("locked once, {evidence}; connecting {} ms, talking {} ms", spent.connecting_ms, spent.talking_ms));
+        let read = self.ask_seal(Errand::Read).await?;
+        anyhow::ensure!(read.outcome == Word::Done, "the seal was not read: {read:?}");
+        let (closings, held) = self.stage.hand_seal.closings_and_log();
+        anyhow::ensure!(closings == 1, "its motor closed {closings} times");
+        let drained = self.ask_seal(Errand::Drain).await?;
+        let (_, left) = self.stage.hand_seal.closings_and_log();
+        anyhow::ensure!(drained.outcome == Word::Done && left == 0, "its log was not handed over: {drained:?}");
+        self.say(&format!("its {held} stored events are on disk here, so they are deleted there"));
+        self.tell_counts().await
+    }
+
+    /// An order to the seal in the technician's hand; the seals go on advertising meanwhile.
+    async fn ask_seal(&mut self, errand: Errand) -> anyhow::Result<End> {
+        let run_dir = self.stage.dir.join("run");
+        let asking = technician::ask(&run_dir, errand);
+        tokio::pin!(asking);
+        let (end, way) = loop {
+            tokio::select! {
+                end = &mut asking => break end?,
+                advertised = self.seals_advertise() => advertised?,
+            }
+        };
+        self.say(&way);
+        Ok(end)
     }
 
     async fn line_is_cut(&mut self) -> anyhow::Result<()> {
@@ -202,6 +241,9 @@ impl Story {
         for lorry in &mut self.stage.lorries[..self.in_range] {
             self.stage.air.send(&lorry.advertise())?;
         }
+        if self.in_hand {
+            self.stage.hand_seal.advertise(&self.stage.air)?;
+        }
         sleep(ADVERT_EVERY).await;
         Ok(())
     }
@@ -225,6 +267,14 @@ impl Story {
 
     fn say(&self, text: &str) {
         println!("{:>5.1} s  {text}", self.begun.elapsed().as_secs_f32());
+    }
+}
+
+fn evidence(evidence: Evidence) -> &'static str {
+    match evidence {
+        Evidence::Reported => "as the seal reports",
+        Evidence::ReadBack => "as its state reads",
+        Evidence::ReportedAndReadBack => "as the seal reports and its state reads",
     }
 }
 

@@ -33,13 +33,14 @@ pub(super) fn start(config: &Config, desks: &Desks, reports: &mpsc::Sender<Repor
             Reader::UhfReader(uhf) => keep(&mut radios, UhfReader::new(uhf_config(id, uhf)), ear, patience, stop),
             Reader::Ble(ble) => {
                 let Ok(adapter) = ble.adapter.parse::<AdapterName>();
-                let scan = BleScan::new(BleScanConfig::new(id.clone(), adapter, Arc::clone(&register)));
-                keep(&mut radios, scan, ear, patience, stop);
+                let mut scan = BleScanConfig::new(id.clone(), adapter, Arc::clone(&register));
+                scan.desk = desks.desk(id);
+                keep(&mut radios, BleScan::new(scan), ear, patience, stop);
             }
             Reader::SimulatedAir(air) => {
                 tracing::warn!(reader = id.as_str(), "this reader is simulated; its events say so and are no evidence");
                 let air = SimulatedAirConfig { id: id.clone(), socket: air.socket.clone(), register: Arc::clone(&register) };
-                keep(&mut radios, SimulatedAir::new(air), ear, patience, stop);
+                keep(&mut radios, SimulatedAir::new(air).serving(desks.desk(id)), ear, patience, stop);
             }
         }
     }

@@ -97,7 +97,7 @@ impl BluezAir {
     async fn device(&self, address: MacAddress) -> Result<Peripheral, LinkFault> {
         let devices = self.call("a list of devices", self.adapter.peripherals()).await?;
         let found = devices.into_iter().find(|device| mac(device.address()) == address);
-        found.ok_or_else(|| LinkFault::Connect("BlueZ has forgotten it; it was not heard for half a minute".to_owned()))
+        found.ok_or(LinkFault::Forgotten)
     }
 
     async fn dial(&self, device: &Peripheral) -> Result<(), LinkFault> {

@@ -65,6 +65,11 @@ impl Desk {
         self.hall.heard(self.at, address, rssi_dbm, at);
     }
 
+    /// What was heard of a seal does not count any more: it has to be heard again.
+    pub(crate) fn forget(&self, address: MacAddress) {
+        self.hall.forget(self.at, address);
+    }
+
     /// When this adapter last heard the seal.
     #[must_use]
     pub fn hearing(&self, address: MacAddress) -> Option<Hearing> {

@@ -137,6 +137,13 @@ impl Hall {
         }
     }
 
+    /// What was heard does not count any more.
+    pub(super) fn forget(&self, at: usize, address: MacAddress) {
+        if let Some(place) = self.inside().places.get_mut(at) {
+            place.heard.remove(&address);
+        }
+    }
+
     pub(super) fn hearing(&self, at: usize, address: MacAddress) -> Option<Hearing> {
         self.inside().places.get(at)?.heard.get(&address).copied()
     }
@@ -320,10 +327,10 @@ impl Turn {
     }
 
     /// Notes what was spent until it is put back by being dropped.
-    pub(super) fn note(&mut self, spent: Spent, last: String) {
+    pub(super) fn note(&mut self, spent: Spent, last: Option<String>) {
         if let Some(waiting) = &mut self.waiting {
             waiting.spent = spent;
-            waiting.last = Some(last);
+            waiting.last = last;
         }
     }
 }

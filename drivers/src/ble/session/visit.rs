@@ -30,6 +30,8 @@ use crate::{
 
 /// Before a state is read again: a motor takes a second or two, and some seals say no and open within two seconds.
 const SETTLE: Duration = Duration::from_secs(2);
+/// Before it is connected to again for reading back: a seal that was lost needs a moment to be heard again.
+const READ_AGAIN: Duration = Duration::from_secs(1);
 /// Times a state is read at most until it agrees: three cover six seconds of motor.
 const READS_MAX: u32 = 3;
 
@@ -48,7 +50,7 @@ pub(super) enum Left {
 enum End {
     With(Outcome),
     /// Nothing was moved, and another adapter or this one, made anew, may still serve it.
-    Back(String),
+    Back(Option<String>),
 }
 
 /// What to do after a talk that moved nothing.
@@ -146,7 +148,7 @@ impl<A: Air> Visit<'_, A> {
                 return End::With(self.gives_up(last));
             }
             if last.is_some() && self.desk.is_wanted_for_more_than(self.request.action.priority()) {
-                return End::Back(last.unwrap_or_default());
+                return End::Back(last);
             }
             let of = self.limits.attempts;
             self.turn.tell(Progress::Connecting { attempt: self.spent.attempts + 1, of });
@@ -186,6 +188,8 @@ impl<A: Air> Visit<'_, A> {
             }
             Err(fault) => {
                 self.hang_up().await;
+                // one that failed at once is not tried again at once
+                *self.free = (*self.free).max(Instant::now() + self.limits.pause);
                 Err(fault)
             }
         }
@@ -252,7 +256,13 @@ impl<A: Air> Visit<'_, A> {
         match fault {
             LinkFault::Adapter(why) => {
                 self.left = Left::Fails(why.clone());
-                Then::End(End::Back(fault.to_string()))
+                Then::End(End::Back(Some(fault.to_string())))
+            }
+            // no attempt: nothing was tried; it waits, without this adapter, until it is heard
+            LinkFault::Forgotten => {
+                self.spent.attempts = self.spent.attempts.saturating_sub(1);
+                self.desk.forget(self.request.address);
+                Then::End(End::Back(self.turn.waiting().and_then(|waiting| waiting.last.clone())))
             }
             LinkFault::NoPorts(_) => self.ends(Outcome::NotAttempted { why: Hindrance::Unintelligible(fault.to_string()) }),
             // the link was lost while the write was outstanding
@@ -369,6 +379,7 @@ impl<A: Air> Visit<'_, A> {
                     if matches!(fault, LinkFault::Adapter(_) | LinkFault::NoPorts(_)) {
                         return Err(last);
                     }
+                    sleep_until(until.min(Instant::now() + READ_AGAIN)).await;
                     continue;
                 }
             }

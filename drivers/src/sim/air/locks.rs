@@ -168,10 +168,11 @@ impl Place {
     }
 
     fn write(&mut self, ask: u32, bytes: &[u8]) {
-        let (mut notifications, mut att_error) = (Vec::new(), None);
+        let (mut notifications, mut att_error, mut dropped) = (Vec::new(), None, false);
         self.seal.with(&mut |seal| {
             notifications = seal.written(bytes);
             att_error = seal.att_error();
+            dropped = seal.dropped();
         });
         let Some(connected) = self.connected.as_mut() else { return };
         connected.writes += 1;
@@ -181,7 +182,7 @@ impl Place {
             Reach::LostAfterWrites => true,
             Reach::LostAfterTheSecondWrite => connected.writes >= 2,
         };
-        if lost {
+        if lost || dropped {
             connected.tell(Told::Lost { link });
             self.connected = None;
             return;

@@ -42,6 +42,11 @@ pub trait SimLock: Send + 'static {
         None
     }
 
+    /// Whether it dropped the connection in the last write, by a power loss or by itself; asked once after each.
+    fn dropped(&mut self) -> bool {
+        false
+    }
+
     /// What reading the characteristic it notifies through gives.
     fn value(&self) -> Vec<u8>;
 

@@ -4,16 +4,18 @@ use std::time::{Duration, SystemTime};
 
 use super::super::{Effect, Exchange, Input, Moment, Said, Stage, Step};
 use crate::{
-    Action, Hindrance, Rejection, SealStatus, Security,
+    Action, Hindrance, SealStatus,
     codec::{
         bthome::SealKey,
-        segel_v1::{self, Answer, Bolt, Challenged, Command, Commanded, Fault, Form, Hello, Last, Marks, Outcome, Reference, Status},
+        segel_v1::{self, Answer, Bolt, Challenged, Command, Commanded, Fault, Form, Hello, Last, Marks, Outcome, Reference},
     },
 };
 
 mod drain;
+mod words;
 
 use drain::Drain;
+use words::{Sent, did, refused, status};
 
 /// A seal answers within 1 s what does not move it; the rest is for connection events of a slow link.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
@@ -31,13 +33,6 @@ enum Purpose {
     Move(Action),
     SetTime,
     Drain(Drain),
-}
-
-/// The command of an earlier exchange, and what the seal had done last before it.
-#[derive(Debug, Clone, Copy)]
-struct Sent {
-    reference: Reference,
-    before: Option<Last>,
 }
 
 /// What is waited for.
@@ -309,41 +304,4 @@ impl Exchange for Talk {
         let sent = Sent { reference: self.reference, before: self.before.as_ref().map(|(last, _)| *last) };
         Some(Box::new(Self::with(Purpose::Read { sent: Some(sent) }, self.key.clone(), self.number.clone(), now)))
     }
-}
-
-/// Whether the seal did what was sent. It answered a new challenge, so what it has not done it will not do any more;
-/// when somebody else's command came between, nothing is known.
-fn did(sent: &Sent, last: &Last) -> Option<bool> {
-    if last.action != 0 && last.reference == sent.reference {
-        return Some(Outcome(last.result) == Outcome::DONE);
-    }
-    match sent.before {
-        Some(before) if before != *last => None,
-        // without a challenge nothing was sent
-        _ => Some(false),
-    }
-}
-
-fn status(status: &Status) -> SealStatus {
-    SealStatus {
-        reading: status.reading(),
-        complaints: status.complaints(),
-        security: Security::Authenticated,
-        did_ours: None,
-        stored: Some(u32::from(status.stored)),
-        raw: status.write().to_vec(),
-    }
-}
-
-fn refused(outcome: Outcome) -> Said {
-    let other = |meaning| Rejection::Other { code: outcome.0, meaning };
-    Said::Refused(match outcome {
-        Outcome::BATTERY_LOW => Rejection::LowVoltage,
-        Outcome::SHACKLE_OUT => Rejection::ShackleOut,
-        Outcome::IN_ALARM => Rejection::InAlarm,
-        Outcome::FACTORY_KEY => return Said::Cannot(Hindrance::FactoryPassword),
-        Outcome::STUCK => other("its motor is stuck"),
-        Outcome::BAD_BODY => other("it makes no sense of the command, or takes no such time"),
-        _ => other("the protocol has no such outcome here"),
-    })
 }

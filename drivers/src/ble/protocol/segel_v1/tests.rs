@@ -53,18 +53,21 @@ enum Disk {
     Full,
 }
 
+type Change = Box<dyn FnMut(&mut Vec<u8>)>;
+
 /// A connection between an exchange and a seal, and somebody on it who may change what passes.
 struct Line<'a> {
     seal: &'a mut SegelLock,
     disk: Disk,
     /// Changes each notification and each value read.
-    change: Box<dyn FnMut(&mut Vec<u8>)>,
+    change: Change,
     moving: usize,
     confirming: usize,
     stored: Vec<SealEvent>,
     heard: Vec<Vec<u8>>,
     att_error: Option<u8>,
     rereads: usize,
+    silences: usize,
 }
 
 impl<'a> Line<'a> {
@@ -80,6 +83,7 @@ impl<'a> Line<'a> {
             heard: Vec::new(),
             att_error: None,
             rereads: 0,
+            silences: 0,
         }
     }
 
@@ -99,7 +103,10 @@ impl<'a> Line<'a> {
                     }
                     exchange.step(Input::Written)
                 }
-                Step::Listen { .. } if waiting.is_empty() => exchange.step(Input::Silence),
+                Step::Listen { .. } if waiting.is_empty() => {
+                    self.silences += 1;
+                    exchange.step(Input::Silence)
+                }
                 Step::Listen { .. } => {
                     let mut bytes = waiting.remove(0);
                     (self.change)(&mut bytes);
@@ -456,7 +463,7 @@ fn an_answer_that_was_cut_or_lost_is_read() {
     seal.notify_at_most(20);
     let mut line = Line::new(&mut seal);
     assert_eq!(line.run(&mut *begin(Action::Unlock, 1)), Said::Did);
-    assert_eq!(line.rereads, 2);
+    assert_eq!((line.rereads, line.silences), (2, 0), "it is read at once");
     seal.notify_at_most(usize::MAX);
     seal.set_mood(Mood::NotificationsLost);
     assert_eq!(run(&mut seal, Action::Lock, 2), Said::Did);
