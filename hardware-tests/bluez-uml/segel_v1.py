@@ -3,7 +3,7 @@
     bytes in  ──► Seal.write ──► Answer(after so many seconds, the answer characteristic's new value) or Refused(ATT error)
 
 No radio and no clock of its own: every call is told the time, in seconds. Section numbers are the document's. What the
-flash holds and what a battery change takes away are two objects, as in 7.5.
+flash holds and what a battery change takes away are two objects, as in 7.5. It does not end idle connections (1).
 """
 
 import dataclasses
