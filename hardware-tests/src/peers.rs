@@ -21,6 +21,8 @@ pub enum Peer {
     MosquittoPub,
     /// Python with `paho-mqtt`; `SEGEL_PYTHON` names the interpreter.
     Paho,
+    /// Python with `cryptography`; `SEGEL_PYTHON` names the interpreter.
+    Cryptography,
     /// The right to mount a small file system in memory.
     Tmpfs,
     /// libfaketime, which tells one process another wall time; `SEGEL_FAKETIME` names the library.
@@ -44,6 +46,7 @@ impl Peer {
                 "load the kernel module fuse, give access to /dev/fuse, and run as root (or install fuse3, whose fusermount mounts for others)"
             }
             Self::DbusDaemon => "install Debian's package dbus",
+            Self::Cryptography => "install cryptography for python3 (pip), or name an interpreter that has it in SEGEL_PYTHON",
             Self::Paho => "install paho-mqtt for python3 (pip), or name an interpreter that has it in SEGEL_PYTHON",
         }
     }
@@ -59,9 +62,15 @@ impl Peer {
             Self::Faketime => faketime(),
             Self::Fuse => crate::cutfs::CutFs::mount(&crate::cutfs::Image::default()).ok().map(|_| PathBuf::from("/dev/fuse")),
             Self::DbusDaemon => runs("dbus-daemon", &["--version"]),
-            Self::Paho => runs(&std::env::var("SEGEL_PYTHON").unwrap_or_else(|_| "python3".to_owned()), &["-c", "import paho.mqtt.client"]),
+            Self::Paho => python("import paho.mqtt.client"),
+            Self::Cryptography => python("import cryptography.hazmat.primitives.cmac"),
         }
     }
+}
+
+/// An interpreter that can do this.
+fn python(imports: &str) -> Option<PathBuf> {
+    runs(&std::env::var("SEGEL_PYTHON").unwrap_or_else(|_| "python3".to_owned()), &["-c", imports])
 }
 
 /// The variant for programs with threads.

@@ -25,7 +25,7 @@ const COMMANDS: &str = "segel/1/idsrg/g01/cmd/unlock";
 const CAME_AGAIN: &str = "a command came again; it has been answered";
 
 fn main() -> ExitCode {
-    use Peer::{Mosquitto, MosquittoPub, MosquittoSub, Paho};
+    use Peer::{Cryptography, Mosquitto, MosquittoPub, MosquittoSub, Paho};
     let arguments = Arguments::from_args();
     let trials = vec![
         trial("mosquitto_sub_hears_retained_state_and_live_events", &[MosquittoSub], || {
@@ -38,8 +38,21 @@ fn main() -> ExitCode {
         trial("mosquitto_takes_every_event_and_answers_commands", &[Mosquitto, MosquittoPub], || {
             on_runtime(mosquitto_takes_every_event_and_answers_commands())
         }),
+        trial("a_seal_built_from_the_document_alone_agrees_with_every_example_of_it", &[Cryptography], || {
+            Ok(a_seal_built_from_the_document_alone_agrees_with_every_example_of_it()?)
+        }),
     ];
     libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// Another language, another library, another reader of docs/seal-protocol.md: the same bytes.
+fn a_seal_built_from_the_document_alone_agrees_with_every_example_of_it() -> anyhow::Result<()> {
+    let python = Peer::Cryptography.find().ok_or_else(|| anyhow::anyhow!(Peer::Cryptography.remedy()))?;
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/check_seal_protocol_vectors.py");
+    let checked = std::process::Command::new(python).arg(script).output()?;
+    let said = String::from_utf8_lossy(&checked.stdout);
+    anyhow::ensure!(checked.status.success(), "{said}{}", String::from_utf8_lossy(&checked.stderr));
+    Ok(())
 }
 
 async fn mosquitto_sub_hears_retained_state_and_live_events() -> anyhow::Result<()> {

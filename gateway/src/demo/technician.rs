@@ -19,7 +19,7 @@ use crate::{
 /// The seal the technician has in his hand.
 const NUMBER: &str = "SGL-2001";
 /// The container it is for.
-pub(super) const CONTAINER: &str = "CSQU3054383";
+pub(super) const CONTAINER: &str = "TGHU3077030";
 const ADDRESS: MacAddress = MacAddress([0xA4, 0xC1, 0x38, 0x5E, 0x20, 0x01]);
 /// An order takes a second; a busy machine may take a few more.
 const WITHIN: Duration = Duration::from_secs(30);
