@@ -8,7 +8,7 @@ use std::{
 };
 
 use segel_drivers::{
-    Action, Confirm, Ended, Evidence, Hindrance, LockClaim, MacAddress, Outcome, Progress, Rejection, SealWord, Sighting,
+    Action, Confirm, Ended, Evidence, Hindrance, LockClaim, MacAddress, Outcome, Progress, Rejection, SealWord, Sighting, Standing,
     ble::{AdapterName, Asked, BleScan, BleScanConfig, Desk, Desks, KnownSeal, Register, Request, protocol::ProtocolName},
     codec::{bthome::SealKey, segel_v1::Bolt},
     sim::{SimLock, lock::segel_v1::SegelLock},
@@ -49,6 +49,8 @@ struct Record {
     /// From this telling on nothing is said to be on disk by itself.
     stalls_at: Option<usize>,
     unsaid: Vec<Confirm>,
+    /// Why the adapter was said to be down.
+    downs: Vec<String>,
 }
 
 impl Record {
@@ -105,8 +107,7 @@ impl Ground {
                         let numbers = told.events.iter().map(|event| event.number.expect("entries have numbers")).collect();
                         kept.lock().expect("no panic").take(told.address, numbers, told.confirm);
                     }
-                    // shown where the test fails
-                    Sighting::Standing(standing) => println!("{standing:?}"),
+                    Sighting::Standing(Standing::Down { reason }) => kept.lock().expect("no panic").downs.push(reason),
                     _ => {}
                 }
             }
@@ -356,6 +357,8 @@ pub(crate) async fn the_bus_dying_in_a_session_is_answered_and_survived(mut bus:
     ground.is_heard().await;
     let Outcome::Done { status: Some(status), .. } = ground.does(Action::ReadState).await.outcome else { panic!("it is read again") };
     assert_eq!(status.reading.lock, Some(LockClaim::Unlocked));
+    let downs = ground.record(|record| record.downs.clone());
+    assert_eq!(downs, Vec::<String>::new(), "the session that met the dead bus has it begun anew, not the silence that follows");
 }
 
 /// The bus dies, and after a while it and BlueZ are there again.
