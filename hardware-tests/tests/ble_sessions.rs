@@ -5,6 +5,8 @@
 
 #[path = "../../drivers/tests/bench/mod.rs"]
 mod bench;
+#[path = "ble_sessions/segel.rs"]
+mod segel;
 
 use std::{
     process::ExitCode,
@@ -23,6 +25,12 @@ use segel_drivers::{
 };
 use segel_hardware_tests::bluez::{
     Answer, Bluez, Bus, ConnectFault, Delivered, NotifyFault, SealAt, Times, WriteFault, again::on_private_bus,
+};
+
+use segel::{
+    a_link_lost_between_the_store_and_the_confirm_loses_no_stored_event, a_replayed_exchange_does_not_open_the_seal,
+    an_unlock_overtakes_a_queued_log_drain, disconnect_after_the_write_is_settled_by_the_last_command_the_seal_names,
+    the_bus_dying_in_a_session_is_answered_and_survived, with_a_wrong_key_nothing_that_moves_is_written,
 };
 
 macro_rules! named {
@@ -45,6 +53,12 @@ fn main() -> ExitCode {
         whoever_goes_away_before_the_write_has_called_it_off_and_after_it_has_not,
         a_hung_adapter_does_not_stop_the_readers,
         sessions_in_a_row_leave_no_match_rule_behind,
+        a_replayed_exchange_does_not_open_the_seal,
+        an_unlock_overtakes_a_queued_log_drain,
+        a_link_lost_between_the_store_and_the_confirm_loses_no_stored_event,
+        disconnect_after_the_write_is_settled_by_the_last_command_the_seal_names,
+        with_a_wrong_key_nothing_that_moves_is_written,
+        the_bus_dying_in_a_session_is_answered_and_survived,
     ];
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -376,8 +376,14 @@ impl<A: Air> Visit<'_, A> {
                 *attempts += 1;
                 if let Err(fault) = self.connect(until).await {
                     last = fault.to_string();
-                    if matches!(fault, LinkFault::Adapter(_) | LinkFault::NoPorts(_)) {
-                        return Err(last);
+                    match fault {
+                        // it is begun anew now, and not when the air has been silent for long
+                        LinkFault::Adapter(why) => {
+                            self.left = Left::Fails(why);
+                            return Err(last);
+                        }
+                        LinkFault::NoPorts(_) => return Err(last),
+                        _ => {}
                     }
                     sleep_until(until.min(Instant::now() + READ_AGAIN)).await;
                     continue;
