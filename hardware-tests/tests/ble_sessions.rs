@@ -392,7 +392,7 @@ async fn an_adapter_pulled_before_the_write_costs_nothing_and_after_it_is_unknow
     // the command is on its way when it is pulled again
     ground.seal.writing_meets(WriteFault::Unanswered(Delivered::Yes), Times::Next(1));
     let asked = ground.ask(Action::Unlock);
-    until("it is written", || ground.commands() == 2).await;
+    until("it has arrived, and its answer has not", || ground.openings() == 1).await;
     ground.bluez.hci0().pull();
     let ended = asked.ended().await;
     assert!(matches!(ended.outcome, Outcome::Unknown { .. }), "{ended:?}");
