@@ -174,6 +174,19 @@ class Seal:
         self.said = None
         self.log(RESTARTED, bytes([why]), now)
 
+    def set_key(self, key, log_id=None):
+        """7.6, by the contacts inside: another K begins a new log; what nonces and counters are made of goes on."""
+        if self.bolt != UNLOCKED:
+            raise ValueError("K can be set only while the bolt is unlocked")
+        if hmac.compare_digest(key, self.flash.key):
+            return
+        kept = {"starts": self.flash.starts, "counter": self.flash.counter}
+        self.flash = Flash(key, self.flash.number, log_id or int.from_bytes(os.urandom(4), "little") | 1, **kept)
+        self.flash.starts += 1
+        self.nonces = self.handed_over = self.untold_wrong_codes = 0
+        self.wrong_at = self.wrong_code_entry_at = self.said = None
+        self.forget()
+
     def forget(self):
         """The connection ends, or never was: 3.5, 7.1."""
         self.challenge = None

@@ -3,11 +3,12 @@
 
     check_seal_protocol_vectors.py [DOCUMENT [VECTOR_FILE]]
 
-Needs Python with `cryptography`. Three things must hold, or it ends with 1 and says which did not:
+Needs Python with `cryptography`. Four things must hold, or it ends with 1 and says which did not:
 
 - document and vector file have the same examples, and none twice;
 - every value follows from the inputs (keys, nonces, statuses, plaintexts) by sections 2, 3 and 9;
-- a seal in the state an example begins with, given its frames, answers with its frames: checks, log, last command.
+- a seal in the state an example begins with, given its frames, answers with its frames: checks, log, last command;
+- a key set again brings back neither nonces nor counters (7.6).
 """
 
 import json
@@ -179,6 +180,29 @@ def must_be_refused(given):
         faults.append("the unlock did not open exactly once")
 
 
+def a_key_set_again(given):
+    """7.6, with the poorest random generator there is."""
+    genuine, v1.os.urandom = v1.os.urandom, bytes
+    try:
+        seal = v1.Seal(given["key"], given["number"], 0.0)
+        seal.bolt = v1.UNLOCKED
+        nonces, counters, log = [seal.nonce()], [seal.advertise()[2:6]], seal.flash.log_id
+        seal.set_key(given["key"])
+        if (seal.flash.log_id, seal.flash.starts, bool(seal.flash.entries)) != (log, 1, True):
+            faults.append("setting the key that is set already changed something")
+        for key in (bytes(range(16)), given["key"], bytes(range(16)), given["key"]):
+            seal.set_key(key)
+            nonces.append(seal.nonce())
+            counters.append(seal.advertise()[2:6])
+    finally:
+        v1.os.urandom = genuine
+    if len(set(nonces)) != len(nonces):
+        faults.append("a nonce came again when a key was set again")
+    told = [int.from_bytes(counter, "little") for counter in counters]
+    if told != sorted(set(told)):
+        faults.append(f"the counter of advertisements went back when a key was set again: {told}")
+
+
 def main():
     document = sys.argv[1] if len(sys.argv) > 1 else REPO / "docs" / "seal-protocol.md"
     file = sys.argv[2] if len(sys.argv) > 2 else REPO / "drivers" / "tests" / "vectors" / "segel-v1.json"
@@ -189,6 +213,7 @@ def main():
     by_formula(given)
     by_the_seal(given)
     must_be_refused(given)
+    a_key_set_again(given)
     for name in sorted(given.keys() - checked):
         faults.append(f"{name}: no rule here computes it")
     for fault in faults:

@@ -50,6 +50,8 @@ fn main() -> ExitCode {
         of_two_seals_of_one_name_the_address_decides,
         an_adapter_pulled_before_the_write_costs_nothing_and_after_it_is_unknown,
         bluez_dying_in_a_session_is_answered_and_survived,
+        a_scan_that_is_silent_or_fails_while_a_seal_is_connected_does_not_end_its_session,
+        a_seal_that_would_not_be_disconnected_is_disconnected_later,
         whoever_goes_away_before_the_write_has_called_it_off_and_after_it_has_not,
         a_hung_adapter_does_not_stop_the_readers,
         sessions_in_a_row_leave_no_match_rule_behind,
@@ -121,6 +123,11 @@ async fn until(what: &str, mut so: impl FnMut() -> bool) {
 
 impl Ground {
     async fn new(bus: &Bus) -> Self {
+        Self::quiet(bus, Duration::from_secs(30)).await
+    }
+
+    /// The same, with a scan that is begun anew after this much silence.
+    async fn quiet(bus: &Bus, quiet: Duration) -> Self {
         let bluez = Bluez::start(&bus.address).expect("nobody else is BlueZ there");
         let lock = lock(1);
         let seal = bluez.add(Arc::clone(&lock) as Arc<Mutex<dyn SimLock>>);
@@ -134,7 +141,7 @@ impl Ground {
         // by its address: it comes back under another name
         let adapter = AdapterName::Address(bluez.hci0().address());
         let config = BleScanConfig::new(id, adapter, Arc::new(register));
-        let ble = Kept::new(BleScan::new(BleScanConfig { desk: desk.clone(), ..config }));
+        let ble = Kept::new(BleScan::new(BleScanConfig { desk: desk.clone(), quiet, ..config }));
         let reports = Arc::new(Mutex::new(Vec::new()));
         let heard = Arc::clone(&reports);
         tokio::spawn(async move {
@@ -399,7 +406,7 @@ async fn an_adapter_pulled_before_the_write_costs_nothing_and_after_it_is_unknow
     // the command is on its way when it is pulled again
     ground.seal.writing_meets(WriteFault::Unanswered(Delivered::Yes), Times::Next(1));
     let asked = ground.ask(Action::Unlock);
-    until("it is written", || ground.commands() == 2).await;
+    until("it has arrived, and its answer has not", || ground.openings() == 1).await;
     ground.bluez.hci0().pull();
     let ended = asked.ended().await;
     assert!(matches!(ended.outcome, Outcome::Unknown { .. }), "{ended:?}");
@@ -424,6 +431,46 @@ async fn bluez_dying_in_a_session_is_answered_and_survived(bus: Bus) {
     }
     until("it scans again", || ground.bluez.hci0().is_scanning()).await;
     ground.reseals();
+    assert_eq!(done(&ground.does(Action::Unlock).await), Evidence::ReportedAndReadBack);
+}
+
+/// A seal that is connected does not advertise, and it is the only one in range.
+async fn a_scan_that_is_silent_or_fails_while_a_seal_is_connected_does_not_end_its_session(bus: Bus) {
+    let ground = Ground::quiet(&bus, Duration::from_millis(100)).await;
+    for scans_are_refused in [false, true] {
+        ground.reseals();
+        let commands = ground.commands();
+        until("it is heard", || ground.desk.hearing(address(1)).is_some_and(|heard| heard.at.elapsed() < Duration::from_secs(1))).await;
+        // longer than a scan that fails is tried again, and than it takes silence to have everything rebuilt
+        ground.seal.notifying_meets(NotifyFault::Late(Duration::from_millis(2500)), Times::Next(1));
+        let asked = ground.ask(Action::Unlock);
+        until("it is connected", || ground.seal.is_linked()).await;
+        if scans_are_refused {
+            ground.bluez.hci0().refuses_scans(Times::Always);
+        }
+        let ended = asked.ended().await;
+        assert_eq!(done(&ended), Evidence::ReportedAndReadBack, "{ended:?}");
+        assert_eq!((ground.openings(), ground.commands()), (1, commands + 1));
+        ground.is_free().await;
+    }
+    ground.bluez.answers_again();
+    until("it scans again", || ground.bluez.hci0().is_scanning()).await;
+}
+
+/// Connected it does not advertise: nobody would ever hear of it again.
+async fn a_seal_that_would_not_be_disconnected_is_disconnected_later(bus: Bus) {
+    let ground = Ground::new(&bus).await;
+    let refused = || Answer::failed("Software caused connection abort");
+    // said no to; never answered; said no to twice: then nothing comes after it that could end it by the way
+    for (answer, times) in [(refused(), 1), (Answer::Never, 1), (refused(), 2)] {
+        ground.bluez.answers("Disconnect", answer, Times::Next(times));
+        let ended = ground.does(Action::ReadState).await;
+        assert!(matches!(ended.outcome, Outcome::Done { .. }), "{ended:?}");
+        ground.is_free().await;
+        let free = Instant::now();
+        until("it is heard again", || ground.desk.hearing(address(1)).is_some_and(|heard| heard.at > free)).await;
+        ground.bluez.answers_again();
+    }
     assert_eq!(done(&ground.does(Action::Unlock).await), Evidence::ReportedAndReadBack);
 }
 

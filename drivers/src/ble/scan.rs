@@ -14,7 +14,8 @@
 //! What must hold: the thread says once a second that it moves, and one that does not is left behind and reported;
 //! as long as one hangs no second one is started; every call has a deadline of ours; a silent air is asked about
 //! and scanned anew, and after some time of silence everything is rebuilt, which is no news as long as it works; so it
-//! is after many sessions, between two of them; whatever ends the thread, no connection is left standing.
+//! is after many sessions, between two of them; whatever ends the thread, no connection is left standing; and no fault of
+//! the scan, and no rebuild, ends a session that stands.
 //!
 //! It filters by nothing: BlueZ would only match the list of service UUIDs, and seals name theirs in service data.
 
@@ -23,6 +24,8 @@ mod fault;
 mod link;
 mod panics;
 mod ports;
+mod strangers;
+mod visits;
 
 use std::{
     fmt,

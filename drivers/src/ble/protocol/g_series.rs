@@ -6,7 +6,8 @@
 //! ```
 //!
 //! What must hold: a command goes out once; an answer is only used when it answers our command and its checks fit; what
-//! came in the clear is believed when it is a refusal and never when it is a success or a state.
+//! came in the clear is believed when it is a refusal and never when it is a success or a state; so a short answer that
+//! says done, three bytes without a check, ends the exchange as if none had come, and reading the state decides.
 //!
 //! The serial of a command is the wall time, in whole seconds, and the lock takes none twice and none that goes back.
 //! Nothing is kept for that: every command waits a second of silence and bears the time this exchange was made plus

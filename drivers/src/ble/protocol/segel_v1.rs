@@ -37,6 +37,11 @@ fn is_factory(key: &SealKey) -> bool {
     key.bytes() == &[0; 16]
 }
 
+/// What an answer that fits the key is worth.
+fn security_of(key: &SealKey) -> Security {
+    if is_factory(key) { Security::ClaimOnly } else { Security::Authenticated }
+}
+
 impl Protocol for SegelSeal {
     fn name(&self) -> ProtocolName {
         ProtocolName::Segel
@@ -45,10 +50,10 @@ impl Protocol for SegelSeal {
     fn rating(&self, seal: &KnownSeal) -> Rating {
         match &seal.credentials.key {
             Some(key) if !is_factory(key) => Rating {
-                security: Security::Authenticated,
+                security: security_of(key),
                 reason: "each command and each answer is bound to a fresh challenge and checked with a key of this seal alone; a recording is worthless",
             },
-            Some(_) => Rating { security: Security::ClaimOnly, reason: "its key is still the factory's, all zero, and known to everybody" },
+            Some(key) => Rating { security: security_of(key), reason: "its key is still the factory's, all zero, and known to everybody" },
             None => Rating { security: Security::ClaimOnly, reason: "there is no key for it here, so nothing it says can be checked" },
         }
     }

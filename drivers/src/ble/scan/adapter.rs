@@ -20,6 +20,8 @@ use uuid::Uuid;
 use super::{
     AdapterName, BleScanConfig, Ended,
     link::{BluezAir, Held, Parted},
+    strangers::Allowance,
+    visits::Visits,
 };
 use crate::{
     Ear, MacAddress, RadioFault, Sighting, Trouble,
@@ -47,6 +49,8 @@ const SCAN_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Sessions after which everything is rebuilt: each leaves two match rules on the bus if the library's panic hits it, and
 /// the bus allows 512; on this kind of runtime it was not seen to in 4,000.
 const SESSIONS_MAX: u32 = 500;
+/// How often a connection that could not be ended is ended once more while nothing is asked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
 
 type Events = Pin<Box<dyn Stream<Item = CentralEvent> + Send>>;
 
@@ -60,12 +64,13 @@ pub(super) async fn run(config: &BleScanConfig, ear: &Ear, pulse: &AtomicU64, st
         }
     };
     let ended = tokio::select! {
+        biased;
         () = stop.cancelled() => Ended::Fault(RadioFault::Stopped),
         ended = life(config, ear, &held) => ended.unwrap_or_else(Ended::Fault),
         never = moving => never,
     };
     // whatever ended it, no connection is left standing
-    held.let_go(config.desk.limits().disconnect).await;
+    held.let_all_go(config.desk.limits().disconnect).await;
     ended
 }
 
@@ -76,39 +81,85 @@ async fn life(config: &BleScanConfig, ear: &Ear, held: &Held) -> Result<Ended, R
     scan.begin().await?;
     ear.up(scan.detail.clone()).await?;
     let (backlog, moved) = mpsc::channel(BACKLOG);
-    let air = BluezAir::new(scan.adapter.clone(), *config.desk.limits(), Parted::clone(&scan.parted), held.clone());
+    let visits = scan.visits.clone();
+    let air = BluezAir::new(scan.adapter.clone(), *config.desk.limits(), Parted::clone(&scan.parted), held.clone(), visits);
+    let moving_out = async {
+        // at its end the backlog is closed, which its listener sees
+        move_out(events, backlog, ear).await;
+        std::future::pending().await
+    };
     tokio::select! {
         ended = scan.listen(moved) => ended,
         ended = sessions(config, air, ear) => ended,
-        fault = move_out(events, backlog, ear) => Err(scan.gone(fault)),
+        never = moving_out => never,
     }
 }
 
 /// Serves what is asked of this adapter's seals, until a rebuild is due.
 async fn sessions(config: &BleScanConfig, mut air: BluezAir, ear: &Ear) -> Result<Ended, RadioFault> {
     air.sweep(&config.register).await;
-    match session::serve(&config.desk, &mut air, ear, SESSIONS_MAX).await {
-        session::Served::Enough => Ok(Ended::Rebuild),
-        session::Served::Fails(why) => {
-            tracing::warn!(adapter = %config.adapter, %why, "the adapter failed in a session; begun anew");
-            Ok(Ended::Rebuild)
+    for _ in 0..SESSIONS_MAX {
+        match one_session(config, &mut air, ear).await {
+            session::Served::Enough => {}
+            session::Served::Fails(why) => {
+                tracing::warn!(adapter = %config.adapter, %why, "the adapter failed in a session; begun anew");
+                return Ok(Ended::Rebuild);
+            }
+            session::Served::Stopping => return Err(RadioFault::Stopped),
         }
-        session::Served::Stopping => Err(RadioFault::Stopped),
     }
+    Ok(Ended::Rebuild)
+}
+
+/// Serves one request to its end, and then ends what it may have left standing.
+async fn one_session(config: &BleScanConfig, air: &mut BluezAir, ear: &Ear) -> session::Served {
+    let served = loop {
+        let (held, visits) = (air.held(), air.visits());
+        let remains = async {
+            loop {
+                tokio::time::sleep(SWEEP_EVERY).await;
+                // nothing is lost of a request that has not begun to connect: it waits again
+                if held.leaves_any() && !visits.stands() {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            served = session::serve(&config.desk, air, ear, 1) => break served,
+            () = remains => held.sweep(config.desk.limits()).await,
+        }
+    };
+    let (held, visits) = (air.held(), air.visits());
+    if visits.stands() {
+        // others are not to take for this what is meant for this adapter
+        let _serving = config.desk.serving();
+        if !matches!(served, session::Served::Fails(_)) {
+            held.sweep(config.desk.limits()).await;
+        }
+        visits.end();
+        if !visits.is_closed() {
+            // sooner after a disconnect, the kernel refuses to connect
+            tokio::time::sleep(config.desk.limits().pause).await;
+        }
+    }
+    if visits.is_closed() {
+        // what closed it ends this life
+        std::future::pending::<()>().await;
+    }
+    served
 }
 
 /// Moves events out of the library as they come; what the backlog cannot take is lost and counted.
-async fn move_out(mut events: Events, backlog: mpsc::Sender<CentralEvent>, ear: &Ear) -> &'static str {
+async fn move_out(mut events: Events, backlog: mpsc::Sender<CentralEvent>, ear: &Ear) {
     while let Some(event) = events.next().await {
         match backlog.try_send(event) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(_)) => {
                 ear.tally().overruns.fetch_add(1, Ordering::Relaxed);
             }
-            Err(mpsc::error::TrySendError::Closed(_)) => return "its listener ended",
+            Err(mpsc::error::TrySendError::Closed(_)) => return,
         }
     }
-    "its events ended"
 }
 
 /// An adapter that scans.
@@ -119,6 +170,10 @@ struct Scan<'a> {
     detail: String,
     strengths: HashMap<MacAddress, i16>,
     parted: Parted,
+    visits: Visits,
+    strangers: Allowance,
+    /// What ends this life as soon as no session stands.
+    due: Option<Result<Ended, RadioFault>>,
     /// When anything was heard last.
     heard: Instant,
     /// When the scan was begun anew for want of that.
@@ -154,6 +209,9 @@ impl<'a> Scan<'a> {
                     detail: described,
                     strengths: HashMap::new(),
                     parted: Parted::default(),
+                    visits: Visits::default(),
+                    strangers: Allowance::new(Instant::now()),
+                    due: None,
                     heard: Instant::now(),
                     scanned: Instant::now(),
                     silences: 0,
@@ -179,17 +237,45 @@ impl<'a> Scan<'a> {
         self.call("a scan", self.adapter.start_scan(ScanFilter::default())).await
     }
 
-    /// Looks at what was heard, and at whether anything is, until something fails or a rebuild is due.
+    /// Looks at what was heard, and at whether anything is, until something fails or a rebuild is due and no session
+    /// stands.
     async fn listen(&mut self, mut moved: mpsc::Receiver<CentralEvent>) -> Result<Ended, RadioFault> {
         let mut look = tokio::time::interval(PULSE.min(self.config.quiet));
+        let (visits, mut comes) = (self.visits.clone(), true);
         loop {
-            tokio::select! {
-                event = moved.recv() => match event {
-                    Some(event) => self.on_event(event).await?,
-                    None => return Err(self.gone("its events ended")),
-                },
-                _ = look.tick() => if self.on_look().await? { return Ok(Ended::Rebuild) },
+            if !visits.stands()
+                && let Some(due) = self.due.take()
+            {
+                return due;
             }
+            let due = tokio::select! {
+                event = moved.recv(), if comes => match event {
+                    Some(event) => self.on_event(event).await.err().map(Err),
+                    None => {
+                        comes = false;
+                        Some(Err(self.gone("its events ended")))
+                    }
+                },
+                _ = look.tick() => match self.on_look().await {
+                    Ok(rebuild) => rebuild.then_some(Ok(Ended::Rebuild)),
+                    Err(fault) => Some(Err(fault)),
+                },
+                () = visits.ended() => None,
+            };
+            if let Some(due) = due {
+                self.on_due(due);
+            }
+        }
+    }
+
+    /// The first of what is due counts; none of it ends a session that stands, and no other begins.
+    fn on_due(&mut self, due: Result<Ended, RadioFault>) {
+        if self.due.is_none() {
+            if self.visits.stands() {
+                tracing::debug!(adapter = %self.detail, "the scan fails while a session stands; it is begun anew after that");
+            }
+            self.visits.close();
+            self.due = Some(due);
         }
     }
 
@@ -233,8 +319,16 @@ impl<'a> Scan<'a> {
     /// A device's first advertisement comes without its data: it has to be asked for. A device BlueZ only remembers
     /// has no signal strength, and what it once said is not heard now.
     async fn on_discovered(&mut self, id: &PeripheralId) -> Result<(), RadioFault> {
-        let Ok(device) = deadline(ASK_DEADLINE, self.adapter.peripheral(id)).await else { return Ok(()) };
-        let Ok(Some(properties)) = deadline(ASK_DEADLINE, device.properties()).await else { return Ok(()) };
+        let known = address(id).is_some_and(|address| self.config.register.get(address).is_some());
+        let begun = Instant::now();
+        let limit = if known { Some(2 * ASK_DEADLINE) } else { self.strangers.left(begun) };
+        let Some(limit) = limit else { return Ok(()) };
+        let asking = async { self.adapter.peripheral(id).await?.properties().await };
+        let asked = deadline(limit, asking).await;
+        if !known {
+            self.strangers.spend(begun, Instant::now());
+        }
+        let Ok(Some(properties)) = asked else { return Ok(()) };
         let Some(rssi) = properties.rssi else { return Ok(()) };
         self.on_heard();
         let address = mac(properties.address);
@@ -294,6 +388,11 @@ impl<'a> Scan<'a> {
     /// Whether everything is to be rebuilt.
     async fn on_look(&mut self) -> Result<bool, RadioFault> {
         self.tell_overrun().await?;
+        if self.visits.stands() {
+            // a seal that is connected says nothing to others, and it may be the only one
+            self.scanned = Instant::now();
+            return Ok(false);
+        }
         if self.heard.elapsed() < self.config.quiet || self.scanned.elapsed() < self.config.quiet {
             return Ok(false);
         }

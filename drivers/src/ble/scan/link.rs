@@ -26,6 +26,7 @@ use super::{
     adapter::mac,
     fault::{Meant, fault, meant},
     ports::{Found, find},
+    visits::Visits,
 };
 use crate::{
     MacAddress,
@@ -46,21 +47,102 @@ const AGAIN_MAX: u32 = 5;
 /// asked.
 pub(super) type Parted = Rc<Notify>;
 
-/// The device a session is connected to or is connecting to, so that it can be disconnected whatever ended the session.
+/// Devices that would not be disconnected, at most: more than an adapter can be connected to.
+const LEFT_MAX: usize = 16;
+
+#[derive(Debug, Default)]
+struct Holding {
+    now: RefCell<Option<Peripheral>>,
+    /// Those that were still connected when they should not have been, the oldest first.
+    left: RefCell<Vec<Peripheral>>,
+}
+
+/// The device a session is connected to or is connecting to, so that it can be disconnected whatever ended the session;
+/// and those of sessions before it that would not be. A seal that stays connected does not advertise: nobody would ever
+/// hear of it again. Dropping a call here loses none of them.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Held(Rc<RefCell<Option<Peripheral>>>);
+pub(super) struct Held(Rc<Holding>);
 
 impl Held {
     fn hold(&self, device: &Peripheral) {
-        self.0.replace(Some(device.clone()));
+        let before = self.0.now.replace(Some(device.clone()));
+        if let Some(before) = before.filter(|before| before.id() != device.id()) {
+            self.leave(before);
+        }
+    }
+
+    /// To be disconnected later.
+    fn leave(&self, device: Peripheral) {
+        let mut left = self.0.left.borrow_mut();
+        left.retain(|known| known.id() != device.id());
+        if left.len() >= LEFT_MAX {
+            left.remove(0);
+        }
+        left.push(device);
+    }
+
+    pub(super) fn leaves_any(&self) -> bool {
+        !self.0.left.borrow().is_empty() || self.0.now.borrow().is_some()
+    }
+
+    /// Disconnects a device; one that stays connected is kept for later.
+    async fn part(&self, device: &Peripheral, limits: &SessionLimits) {
+        let parted = timeout(limits.disconnect, device.disconnect()).await;
+        if !matches!(parted, Ok(Ok(()))) && stays(device, limits).await {
+            tracing::debug!(address = %mac(device.address()), "it stays connected; it is disconnected later");
+            self.leave(device.clone());
+        } else {
+            self.forget(device);
+        }
+        // only now: dropped before, it is still held
+        self.0.now.borrow_mut().take_if(|held| held.id() == device.id());
     }
 
     /// Disconnects what is held.
-    pub(super) async fn let_go(&self, limit: Duration) {
-        let Some(device) = self.0.take() else { return };
-        // an error says that nothing was connected
-        let _ = timeout(limit, device.disconnect()).await;
+    async fn let_go(&self, limits: &SessionLimits) {
+        let held = self.0.now.borrow().clone();
+        if let Some(device) = held {
+            self.part(&device, limits).await;
+        }
     }
+
+    /// Between sessions: disconnects one of those that are still connected, and forgets those that are not.
+    pub(super) async fn sweep(&self, limits: &SessionLimits) {
+        if let Some(device) = self.0.now.take() {
+            self.leave(device);
+        }
+        let left = self.0.left.borrow().clone();
+        for device in left {
+            if stays(&device, limits).await {
+                tracing::warn!(address = %mac(device.address()), "still connected after its session; disconnected");
+                // the others wait for the next time: no session waits for long
+                return self.part(&device, limits).await;
+            }
+            self.forget(&device);
+        }
+    }
+
+    fn forget(&self, device: &Peripheral) {
+        self.0.left.borrow_mut().retain(|left| left.id() != device.id());
+    }
+
+    /// Disconnects all there is, as far as it goes within this time.
+    pub(super) async fn let_all_go(&self, limit: Duration) {
+        let left = std::mem::take(&mut *self.0.left.borrow_mut());
+        let all: Vec<_> = self.0.now.take().into_iter().chain(left).collect();
+        let ending = async {
+            for device in all {
+                // an error says that nothing was connected, or that nothing can be done here any more
+                let _ = device.disconnect().await;
+            }
+        };
+        let _ = timeout(limit, ending).await;
+    }
+}
+
+/// Whether it is connected, or nobody says. An error says that there is no such device any more.
+async fn stays(device: &Peripheral, limits: &SessionLimits) -> bool {
+    matches!(timeout(limits.call, device.is_connected()).await, Ok(Ok(true)) | Err(_))
 }
 
 /// The air before one adapter.
@@ -70,11 +152,20 @@ pub(super) struct BluezAir {
     limits: SessionLimits,
     parted: Parted,
     held: Held,
+    visits: Visits,
 }
 
 impl BluezAir {
-    pub(super) fn new(adapter: Adapter, limits: SessionLimits, parted: Parted, held: Held) -> Self {
-        Self { adapter, limits, parted, held }
+    pub(super) fn new(adapter: Adapter, limits: SessionLimits, parted: Parted, held: Held, visits: Visits) -> Self {
+        Self { adapter, limits, parted, held, visits }
+    }
+
+    pub(super) fn held(&self) -> Held {
+        self.held.clone()
+    }
+
+    pub(super) fn visits(&self) -> Visits {
+        self.visits.clone()
     }
 
     /// Ends connections with our seals that a life before this one left standing: a seal that is connected does not
@@ -84,7 +175,7 @@ impl BluezAir {
         for device in devices.iter().filter(|device| register.get(mac(device.address())).is_some()) {
             if self.is_connected(device).await {
                 tracing::warn!(address = %mac(device.address()), "a connection from before was still standing; ended");
-                let _ = timeout(self.limits.disconnect, device.disconnect()).await;
+                self.held.part(device, &self.limits).await;
             }
         }
     }
@@ -131,6 +222,7 @@ impl Air for BluezAir {
     type Link = BluezLink;
 
     async fn connect(&mut self, address: MacAddress, ports: Ports) -> Result<BluezLink, LinkFault> {
+        self.visits.begin();
         let device = self.device(address).await?;
         self.held.hold(&device);
         if self.is_connected(&device).await {
@@ -143,12 +235,12 @@ impl Air for BluezAir {
         // before notifications are switched on: none is kept from before this call
         let values = self.call("its notifications", device.notifications()).await?;
         self.call("its notifications", device.subscribe(&found.notify)).await?;
-        let (parted, held) = (Rc::clone(&self.parted), self.held.clone());
-        Ok(BluezLink { device, found, values, parted, held, read: None, lost: false })
+        let (parted, held, limits) = (Rc::clone(&self.parted), self.held.clone(), self.limits);
+        Ok(BluezLink { device, found, values, parted, held, limits, read: None, doubt: false, lost: false })
     }
 
     async fn hang_up(&mut self) {
-        self.held.let_go(self.limits.disconnect).await;
+        self.held.let_go(&self.limits).await;
     }
 }
 
@@ -159,8 +251,11 @@ pub(super) struct BluezLink {
     values: Pin<Box<dyn Stream<Item = ValueNotification> + Send>>,
     parted: Parted,
     held: Held,
+    limits: SessionLimits,
     /// What was read last, until the next write: it also comes as a notification.
     read: Option<Vec<u8>>,
+    /// Some device has disconnected, and BlueZ was not asked yet whether it is this one.
+    doubt: bool,
     lost: bool,
 }
 
@@ -186,12 +281,22 @@ impl Link for BluezLink {
             let value = if self.lost {
                 // what came before the end is still handed over
                 self.values.next().now_or_never().flatten()
+            } else if self.doubt {
+                match self.values.next().now_or_never() {
+                    Some(value) => value,
+                    None => {
+                        // dropped in the middle of this, the doubt remains
+                        self.lost = !matches!(self.device.is_connected().await, Ok(true));
+                        self.doubt = false;
+                        continue;
+                    }
+                }
             } else {
                 tokio::select! {
                     biased;
                     value = self.values.next() => value,
                     () = self.parted.notified() => {
-                        self.lost = !matches!(self.device.is_connected().await, Ok(true));
+                        self.doubt = true;
                         continue;
                     }
                 }
@@ -213,8 +318,6 @@ impl Link for BluezLink {
     }
 
     async fn close(self) {
-        // an error says that nothing was connected any more
-        let _ = self.device.disconnect().await;
-        self.held.0.take();
+        self.held.part(&self.device, &self.limits).await;
     }
 }

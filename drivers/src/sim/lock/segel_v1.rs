@@ -89,6 +89,8 @@ pub struct SegelLock {
     battery: u8,
     notified_at_most: usize,
     att_error: Option<u8>,
+    /// Whether its random generator gives anything.
+    random: bool,
     dropped: bool,
     writes: Vec<Vec<u8>>,
     openings: u32,
@@ -113,6 +115,7 @@ impl SegelLock {
             battery: 87,
             notified_at_most: usize::MAX,
             att_error: None,
+            random: true,
             dropped: false,
             writes: Vec::new(),
             openings: 0,
@@ -135,11 +138,21 @@ impl SegelLock {
         self.mood = mood;
     }
 
-    /// Gives it another key, as on the bench; its log begins anew.
+    /// Gives it a key, as on the bench. Another one begins its log anew and counts as a start; the one it has changes
+    /// nothing.
     pub fn set_key(&mut self, key: SealKey, log: u32) {
-        self.memory = Memory::new(key, log);
-        self.memory.starts = 1;
+        if key.bytes() == self.memory.key.bytes() {
+            return;
+        }
+        self.memory.set_key(key, log);
+        self.memory.starts += 1;
         self.live = Live::default();
+        self.said = None;
+    }
+
+    /// Its random generator gives zeros from now on.
+    pub fn lose_random(&mut self) {
+        self.random = false;
     }
 
     /// Its battery in percent.

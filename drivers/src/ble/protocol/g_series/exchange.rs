@@ -203,6 +203,8 @@ impl GExchange {
         self.decoder.idle();
         match (self.go_on(), self.waiting) {
             (Step::Listen { .. }, Waiting::Quiet(_)) => self.listen(),
+            // three bytes that anybody can send, and nothing checks, are no success
+            (Step::Listen { .. }, Waiting::Long(0)) => Step::End(Said::Nothing),
             (Step::Listen { .. }, Waiting::Long(result)) => self.refused(result),
             (Step::Listen { .. }, Waiting::Answer) => self.give_state(),
             (step, _) => step,

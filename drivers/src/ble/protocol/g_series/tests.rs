@@ -145,7 +145,9 @@ fn short_and_long_answers_in_any_company_are_understood() {
             let mut lock = with(troubles);
             let play = |action, wall, lock: &mut GLock| play(&mut *GSeries.exchange(action, &seal(), &at(wall)).unwrap(), lock, travel);
             let locked = play(Action::Lock, START, &mut lock);
-            assert_eq!((locked.said(), locked.moves(), lock.closings()), (&Said::Did, 1, 1), "{troubles:?} {travel:?}");
+            // a short success has no key and no check: reading the state decides
+            let expected = if troubles.contains(&OnlyShort) { Said::Nothing } else { Said::Did };
+            assert_eq!((locked.said(), locked.moves(), lock.closings()), (&expected, 1, 1), "{troubles:?} {travel:?}");
             let read = play(Action::ReadState, START + locked.silence, &mut lock);
             if troubles.contains(&OnlyShort) {
                 assert_eq!(read.said(), &Said::Nothing, "a question needs a long answer");

@@ -2,9 +2,12 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::super::{Effect, Exchange, Input, Moment, Said, Stage, Step};
+use super::{
+    super::{Effect, Exchange, Input, Moment, Said, Stage, Step},
+    security_of,
+};
 use crate::{
-    Action, Hindrance, SealStatus,
+    Action, Hindrance, SealStatus, Security,
     codec::{
         bthome::SealKey,
         segel_v1::{self, Answer, Bolt, Challenged, Command, Commanded, Fault, Form, Hello, Last, Marks, Outcome, Reference},
@@ -55,6 +58,8 @@ enum Source {
 #[derive(Debug)]
 pub(super) struct Talk {
     key: SealKey,
+    /// What is said under this key is worth so much.
+    security: Security,
     number: String,
     purpose: Purpose,
     seed: SealKey,
@@ -86,6 +91,7 @@ impl Talk {
         reference[7] |= u8::from(reference == [0; 8]);
         let since = now.wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         Self {
+            security: security_of(&key),
             key,
             number,
             purpose,
@@ -188,19 +194,20 @@ impl Talk {
 
     fn on_challenge(&mut self, challenged: Challenged) -> Step {
         let seen = challenged.status;
+        let said = status(&seen, self.security);
         let command = match &mut self.purpose {
             Purpose::Read { sent } => {
                 let did_ours = sent.and_then(|sent| did(&sent, &seen.last));
-                return self.end(Said::Status(SealStatus { did_ours, ..status(&seen) }));
+                return self.end(Said::Status(SealStatus { did_ours, ..said }));
             }
             Purpose::Move(action) => {
                 let (wanted, command) = match action {
                     Action::Lock => (Bolt::Locked, Command::Lock(self.reference)),
                     _ => (Bolt::Unlocked, Command::Unlock(self.reference)),
                 };
-                self.before = Some((seen.last, status(&seen)));
+                self.before = Some((seen.last, said.clone()));
                 if seen.bolt == wanted {
-                    return self.end(Said::Already(Some(status(&seen))));
+                    return self.end(Said::Already(Some(said)));
                 }
                 if wanted == Bolt::Locked && seen.marks.has(Marks::FACTORY_KEY) {
                     return self.end(Said::Cannot(Hindrance::FactoryPassword));
@@ -237,7 +244,10 @@ impl Talk {
             },
             Purpose::Move(_) => match answer.outcome {
                 Outcome::DONE => self.end(Said::Did),
-                Outcome::ALREADY => self.end(Said::Already(Some(status(&answer.status)))),
+                Outcome::ALREADY => {
+                    let said = status(&answer.status, self.security);
+                    self.end(Said::Already(Some(said)))
+                }
                 outcome => self.end(refused(outcome)),
             },
             Purpose::Drain(drain) => match drain.took(answer) {

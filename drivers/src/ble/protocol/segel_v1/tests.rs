@@ -367,7 +367,8 @@ fn a_seal_on_its_factory_key_is_read_and_not_locked() {
     let locking = SegelSeal.exchange(Action::Lock, &known(Some(factory.clone())), &moment(1)).err();
     assert_eq!(locking, Some(Hindrance::FactoryPassword));
     let mut exchange = SegelSeal.exchange(Action::ReadState, &known(Some(factory.clone())), &moment(2)).unwrap();
-    assert!(matches!(Line::new(&mut seal).run(&mut *exchange), Said::Status(_)));
+    let Said::Status(status) = Line::new(&mut seal).run(&mut *exchange) else { panic!() };
+    assert_eq!(status.security, Security::ClaimOnly, "everybody can make what everybody can check");
     assert!(seal.status().marks.has(Marks::FACTORY_KEY));
     // a gateway that asks all the same
     let hello = Hello::new([5; 16]);
@@ -378,6 +379,27 @@ fn a_seal_on_its_factory_key_is_read_and_not_locked() {
     let answer = commanded.open(&seal.written(&commanded.frame)[0]).unwrap();
     assert_eq!(answer.outcome, crate::codec::segel_v1::Outcome::FACTORY_KEY);
     assert_eq!((seal.closings(), seal.bolt()), (0, Bolt::Unlocked));
+}
+
+#[test]
+fn no_state_a_seal_says_is_worth_more_than_its_rating() {
+    for (key, expected) in [(key(), Security::Authenticated), (SealKey::new([0; 16]), Security::ClaimOnly)] {
+        let known = known(Some(key.clone()));
+        assert_eq!(SegelSeal.rating(&known).security, expected);
+        let mut seal = SegelLock::new("C0:FF:EE:00:10:03".parse().unwrap(), "SGL-1003", key, LOG);
+        let exchange = |action| SegelSeal.exchange(action, &known, &moment(7)).unwrap();
+        let Said::Status(status) = Line::new(&mut seal).run(&mut *exchange(Action::ReadState)) else { panic!() };
+        assert_eq!(status.security, expected);
+        let mut unlock = exchange(Action::Unlock);
+        let Said::Already(Some(status)) = Line::new(&mut seal).run(&mut *unlock) else { panic!() };
+        assert_eq!(status.security, expected);
+        assert_eq!(unlock.before().map(|before| before.security), Some(expected));
+        let mut back = unlock.read_back(&moment(8)).unwrap();
+        let Said::Status(status) = Line::new(&mut seal).run(&mut *back) else { panic!() };
+        assert_eq!((status.security, status.did_ours), (expected, Some(false)), "reading back as well");
+        let protected = matches!(SegelSeal.advert(&known, &heard(&mut seal)).unwrap().unwrap().protection, Protection::Keyed { .. });
+        assert_eq!(protected, expected == Security::Authenticated, "and what it advertises");
+    }
 }
 
 #[test]
@@ -638,6 +660,11 @@ fn an_overflow_in_the_middle_of_a_drain_loses_no_count() {
 
 /// A seal of the right key that hands over what it should not.
 fn with_forged_entries(entries: &[u32], stored: u16) -> Said {
+    with_forged_log(LOG, entries, stored)
+}
+
+/// The same, in the name of this log in its result.
+fn with_forged_log(log: u32, entries: &[u32], stored: u16) -> Said {
     use crate::codec::segel_v1::{Answer, Entry, Outcome, What};
     let honest = seal();
     let mut status = honest.status();
@@ -646,6 +673,7 @@ fn with_forged_entries(entries: &[u32], stored: u16) -> Said {
     let Step::Write { bytes, .. } = exchange.step(Input::Begin) else { panic!() };
     let offer = Offer::new(&key(), "SGL-1003", &Hello::read(&bytes).unwrap(), [4; 16], &status);
     let Step::Write { bytes, .. } = exchange.step(Input::Notified(&offer.frame)) else { panic!() };
+    status.log = log;
     let entry = |number: &u32| Entry { number: *number, time: 0, clock_set: false, what: What(17), battery: 1, detail: [0; 8] };
     let answer = Answer { outcome: Outcome::DONE, status, entries: entries.iter().map(entry).collect() };
     match exchange.step(Input::Notified(&offer.answer(bytes.first_chunk().unwrap(), &answer))) {
@@ -653,6 +681,12 @@ fn with_forged_entries(entries: &[u32], stored: u16) -> Said {
         Step::Store { .. } => Said::Did,
         step => panic!("{step:?}"),
     }
+}
+
+#[test]
+fn entries_of_another_log_than_the_one_drained_are_not_stored() {
+    assert_eq!(with_forged_log(LOG, &[1, 2], 2), Said::Did);
+    assert!(matches!(with_forged_log(LOG + 1, &[1, 2], 2), Said::Cannot(Hindrance::Unintelligible(_))));
 }
 
 #[test]
@@ -724,6 +758,30 @@ fn the_counter_of_the_advertisement_goes_up_with_each_change_and_never_back() {
     seal.lose_power();
     assert_eq!(verdict(&heard(&mut seal)), Verdict::Forward, "not even a power loss sets it back");
     assert!(verdict(&first).is_doubtful(), "a recording");
+}
+
+/// A key may be set twice, or come back: what was recorded under it must not fit again.
+#[test]
+fn neither_nonces_nor_counters_come_again_when_a_key_is_set_again() {
+    let mut seal = seal();
+    seal.lose_random();
+    let nonce = |seal: &mut SegelLock| seal.written(&Hello::new([5; 16]).write())[0][4..20].to_vec();
+    let counter = |seal: &mut SegelLock| u32::from_le_bytes(heard(seal).payload.bytes()[2..6].try_into().unwrap());
+    let mut seen = vec![nonce(&mut seal)];
+    let mut highest = counter(&mut seal);
+    seal.happens(SealWord::Heartbeat);
+    seal.set_key(key(), LOG + 1);
+    assert_eq!(seal.held(), [1], "the key it has changes nothing, not even the log");
+    for other in [SealKey::new([9; 16]), key(), SealKey::new([9; 16]), key()] {
+        seal.set_key(other, LOG + 1);
+        assert!(seal.held().is_empty(), "another key has another log");
+        let nonce = nonce(&mut seal);
+        assert!(!seen.contains(&nonce), "a nonce came again");
+        seen.push(nonce);
+        let counter = counter(&mut seal);
+        assert!(counter > highest, "{counter} after {highest}");
+        highest = counter;
+    }
 }
 
 #[test]

@@ -47,7 +47,9 @@ impl SegelLock {
         }
         let mut random = [0; 8];
         // the nonce differs each time with poor random bytes as well
-        let _ = getrandom::fill(&mut random);
+        if self.random {
+            let _ = getrandom::fill(&mut random);
+        }
         let key = nonce_key(&self.memory.key, &self.number);
         let nonce = seal_nonce(&key, self.memory.starts, self.live.nonces, random);
         self.live.nonces += 1;

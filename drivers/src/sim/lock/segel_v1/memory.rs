@@ -35,7 +35,7 @@ pub(super) struct Memory {
     pub(super) log_id: u32,
     pub(super) room: usize,
     pub(super) trouble: Trouble,
-    /// Starts, for nonces that never repeat.
+    /// Starts, for nonces that never repeat. Never reset, as the counter.
     pub(super) starts: u32,
     /// The advertisement's counter, and up to where it may be used without writing.
     pub(super) counter: u32,
@@ -67,6 +67,12 @@ impl Memory {
             begun: None,
             last: Last::default(),
         }
+    }
+
+    /// Another key: the log and the command journal begin anew; what nonces and counters are made of goes on.
+    pub(super) fn set_key(&mut self, key: SealKey, log_id: u32) {
+        let Self { room, starts, counter, counter_ceiling, .. } = *self;
+        *self = Self { room, starts, counter, counter_ceiling, ..Self::new(key, log_id) };
     }
 
     pub(super) fn is_factory(&self) -> bool {

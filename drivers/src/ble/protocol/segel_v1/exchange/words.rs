@@ -26,11 +26,12 @@ pub(super) fn did(sent: &Sent, last: &Last) -> Option<bool> {
     }
 }
 
-pub(super) fn status(status: &Status) -> SealStatus {
+/// The state, worth what the key is worth that it was checked with.
+pub(super) fn status(status: &Status, security: Security) -> SealStatus {
     SealStatus {
         reading: status.reading(),
         complaints: status.complaints(),
-        security: Security::Authenticated,
+        security,
         did_ours: None,
         stored: Some(u32::from(status.stored)),
         raw: status.write().to_vec(),
