@@ -154,6 +154,10 @@ pub enum Outcome {
         status: Option<SealStatus>,
         /// Stored events handed over and confirmed.
         drained: u32,
+        /// Stored events it still holds, where it said so at the end.
+        remaining: Option<u32>,
+        /// What ended a drain before the log was empty; what was confirmed until then is done.
+        interrupted: Option<Hindrance>,
     },
     /// It was sent and nobody knows what the seal did. Look at the seal.
     Unknown {
@@ -260,8 +264,19 @@ pub enum Hindrance {
     #[error("no Bluetooth adapter works: {0}")]
     NoAdapter(String),
     /// Nobody waits for it any more.
-    #[error("it was called off before it began")]
+    #[error("it was called off")]
     CalledOff,
+    /// Somebody more urgent wanted the adapter or the seal.
+    #[error("somebody more urgent came; ask again for the rest")]
+    Overtaken,
+    /// What the seal handed over is not on disk here; the seal keeps it.
+    #[error("the gate could not write them to disk; see `segel status`")]
+    NotStored,
+    /// It answered a write that moves nothing with an ATT error of its own; the code.
+    #[error(
+        "the seal refuses to be written to (ATT error {0:#04x}); ask again in a moment, or see that `protocol` in the register is right"
+    )]
+    Refused(u8),
     /// The gate is stopping.
     #[error("the gate is stopping")]
     Stopping,

@@ -198,6 +198,7 @@ mod tests {
             cause: Some("the cause".to_owned()),
             read_back: Some(read),
             drained: None,
+            remaining: None,
             spent: SpentMs::default(),
             recorded: Some(true),
         }

@@ -75,6 +75,9 @@ pub struct End {
     /// Stored events handed over and confirmed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub drained: Option<u32>,
+    /// Stored events it still holds, where it said so.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub remaining: Option<u32>,
     /// Where the time went.
     pub spent: SpentMs,
     /// Whether this is on disk; absent for what changes nothing.
@@ -141,11 +144,15 @@ impl End {
     /// The end as it is told and recorded.
     #[must_use]
     pub fn of(ended: &Ended) -> Self {
+        let mut remaining = None;
         let (outcome, evidence, cause, status, drained) = match &ended.outcome {
             Outcome::NotAttempted { why } => (Word::NotAttempted, None, Some(why.to_string()), None, None),
             Outcome::Rejected { cause, read_back } => (Word::Rejected, None, Some(cause.to_string()), read_back.as_ref(), None),
             Outcome::Already { status } => (Word::Already, None, None, Some(status), None),
-            Outcome::Done { evidence, status, drained } => (Word::Done, Some(*evidence), None, status.as_ref(), Some(*drained)),
+            Outcome::Done { evidence, status, drained, remaining: left, interrupted } => {
+                remaining = left.filter(|left| *left > 0);
+                (Word::Done, Some(*evidence), interrupted.as_ref().map(ToString::to_string), status.as_ref(), Some(*drained))
+            }
             Outcome::Unknown { why, read_back } => (Word::Unknown, None, Some(why.clone()), read_back.as_ref(), None),
         };
         Self {
@@ -154,6 +161,7 @@ impl End {
             cause,
             read_back: status.map(ReadBack::from),
             drained: drained.filter(|drained| *drained > 0),
+            remaining,
             spent: ended.spent.into(),
             recorded: None,
         }

@@ -117,7 +117,7 @@ fn status() -> SealStatus {
 }
 
 fn done() -> Outcome {
-    Outcome::Done { evidence: Evidence::ReportedAndReadBack, status: Some(status()), drained: 0 }
+    Outcome::Done { evidence: Evidence::ReportedAndReadBack, status: Some(status()), drained: 0, remaining: None, interrupted: None }
 }
 
 async fn last(mut lines: mpsc::Receiver<Line>) -> End {

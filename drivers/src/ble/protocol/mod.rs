@@ -263,6 +263,8 @@ pub enum Said {
     Already(Option<SealStatus>),
     /// It refuses.
     Refused(Rejection),
+    /// It says no, and may have moved all the same, or said it to somebody else: no proof that nothing moved.
+    Doubtful(Rejection),
     /// Its log is empty, or the drain was interrupted; so many were confirmed.
     Drained(u32),
     /// Its clock is set.
@@ -289,6 +291,11 @@ pub trait Exchange: Send {
         None
     }
 
+    /// How many stored events the seal still holds, where a drain knows it at its end.
+    fn remaining(&self) -> Option<u32> {
+        None
+    }
+
     /// An exchange that reads the state and knows which command this one sent, so that it can fill
     /// [`SealStatus::did_ours`]. `None`: [`Action::ReadState`]'s own is as good.
     fn read_back(&self, now: &Moment) -> Option<Box<dyn Exchange>> {
@@ -302,7 +309,7 @@ pub trait Exchange: Send {
 pub enum Stage {
     /// Seal and gate prove themselves.
     Authenticating,
-    /// Nothing that has a word of its own.
+    /// Nothing that has a word of its own. In [`Action::SetTime`] a write at this stage may set the clock.
     Talking,
 }
 
@@ -323,6 +330,12 @@ pub trait Protocol: Send + Sync + 'static {
     /// Whether it advertises in service data under this UUID, so that the bare fact of being heard adds nothing.
     fn service_data(&self) -> Option<Uuid> {
         None
+    }
+
+    /// Whether this ATT error means "later": nothing was taken, and the same may be written again after a second.
+    fn says_later(&self, att: u8) -> bool {
+        let _ = att;
+        false
     }
 
     /// What an advertisement of a registered seal says; `None` when it is nothing of this protocol and says nothing.

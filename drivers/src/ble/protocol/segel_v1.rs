@@ -19,7 +19,7 @@ use crate::{
     ble::{AirFrame, KnownSeal, Payload},
     codec::{
         bthome::SealKey,
-        segel_v1::{ANSWER, AdvertFault, REQUEST, REQUEST_LEN, SERVICE, read_advert},
+        segel_v1::{ANSWER, AdvertFault, REQUEST, REQUEST_LEN, SERVICE, att, read_advert},
     },
 };
 
@@ -64,6 +64,10 @@ impl Protocol for SegelSeal {
 
     fn ports(&self) -> Ports {
         Ports::Fixed { service: SERVICE, write: REQUEST, notify: ANSWER, ack: WriteAck::Acknowledged, piece: REQUEST_LEN }
+    }
+
+    fn says_later(&self, att: u8) -> bool {
+        matches!(att, att::WAIT | att::BUSY)
     }
 
     fn service_data(&self) -> Option<Uuid> {

@@ -57,6 +57,7 @@ type Events = Pin<Box<dyn Stream<Item = CentralEvent> + Send>>;
 /// Opens the adapter and listens until something fails.
 pub(super) async fn run(config: &BleScanConfig, ear: &Ear, pulse: &AtomicU64, stop: &CancellationToken) -> Ended {
     let held = Held::default();
+    let config = &BleScanConfig { desk: config.desk.until(stop), ..config.clone() };
     let moving = async {
         loop {
             pulse.fetch_add(1, Ordering::Relaxed);

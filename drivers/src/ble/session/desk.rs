@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Instant};
 
+use tokio_util::sync::CancellationToken;
+
 use super::{
     Asked, Request, SessionLimits,
     hall::{Hall, Turn},
@@ -29,6 +31,7 @@ pub struct Desk {
     hall: Arc<Hall>,
     reader: ReaderId,
     at: usize,
+    stop: Option<CancellationToken>,
 }
 
 /// The desk is being served until this is dropped.
@@ -93,9 +96,20 @@ impl Desk {
         Hall::next(&self.hall, self.at).await
     }
 
-    /// Whether somebody more urgent than this waits for this adapter.
-    pub(crate) fn is_wanted_for_more_than(&self, priority: Priority) -> bool {
-        self.hall.wants_more(self.at, priority)
+    /// Whether somebody more urgent than this waits for this adapter, or for the seal it is in a session with.
+    pub(crate) fn is_wanted_for_more_than(&self, own: MacAddress, priority: Priority) -> bool {
+        self.hall.wants_more(self.at, own, priority)
+    }
+
+    /// The same desk for an adapter's thread that ends when `stop` is cancelled. From then on it writes nothing any more
+    /// that moves a seal: a thread that hung and wakes up may find another one in its place.
+    pub(crate) fn until(&self, stop: &CancellationToken) -> Self {
+        Self { stop: Some(stop.clone()), ..self.clone() }
+    }
+
+    /// Whether whoever serves here was told to stop.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop.as_ref().is_some_and(CancellationToken::is_cancelled)
     }
 }
 
@@ -121,13 +135,13 @@ impl Desks {
     /// The desk of one adapter; set up when it is new.
     #[must_use]
     pub fn desk(&self, reader: &ReaderId) -> Desk {
-        Desk { hall: Arc::clone(&self.hall), reader: reader.clone(), at: self.hall.place(reader) }
+        Desk { hall: Arc::clone(&self.hall), reader: reader.clone(), at: self.hall.place(reader), stop: None }
     }
 
     /// The desks, in the order they were set up.
     #[must_use]
     pub fn all(&self) -> Vec<Desk> {
-        let of = |(at, reader)| Desk { hall: Arc::clone(&self.hall), reader, at };
+        let of = |(at, reader)| Desk { hall: Arc::clone(&self.hall), reader, at, stop: None };
         self.hall.readers().into_iter().enumerate().map(of).collect()
     }
 

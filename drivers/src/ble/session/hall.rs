@@ -160,8 +160,11 @@ impl Hall {
         let now = Instant::now();
         let mut inside = hall.inside();
         inside.look(&hall.limits, now);
-        if inside.waiting.len() >= hall.limits.queue * inside.places.len().max(1) {
-            return Err(Hindrance::QueueFull(inside.waiting.len()));
+        // what is less urgent does not keep it out: so at most three times as many wait
+        let urgency = request.action.priority();
+        let before = inside.waiting.iter().filter(|waiting| waiting.priority() <= urgency).count();
+        if before >= hall.limits.queue * inside.places.len().max(1) {
+            return Err(Hindrance::QueueFull(before));
         }
         let ticket = Arc::new(Ticket::default());
         let (progress, seen) = watch::channel(Progress::Waking);
@@ -210,11 +213,14 @@ impl Hall {
         }
     }
 
-    pub(super) fn wants_more(&self, at: usize, priority: Priority) -> bool {
+    /// Whether somebody more urgent waits for the seal of this session, which while it is connected nobody hears, or for
+    /// this adapter and could be taken by it now.
+    pub(super) fn wants_more(&self, at: usize, own: MacAddress, priority: Priority) -> bool {
         let now = Instant::now();
         let inside = self.inside();
         let urgent = |waiting: &&Waiting| waiting.priority() < priority && !waiting.ticket.is_called_off() && waiting.deadline > now;
-        inside.waiting.iter().filter(urgent).any(|waiting| inside.best(&self.limits, waiting.request.address, now, true) == Some(at))
+        let wants = |waiting: &Waiting| waiting.request.address == own || inside.is_for(&self.limits, at, waiting, now);
+        inside.waiting.iter().filter(urgent).any(wants)
     }
 }
 
@@ -229,12 +235,15 @@ impl Inside {
         heard.max().map(|(.., at)| at)
     }
 
+    /// Whether this adapter may take the request now.
+    fn is_for(&self, limits: &SessionLimits, at: usize, waiting: &Waiting, now: Instant) -> bool {
+        let address = waiting.request.address;
+        !self.busy.contains_key(&address) && self.best(limits, address, now, true) == Some(at)
+    }
+
     fn take(&mut self, limits: &SessionLimits, at: usize, now: Instant) -> Option<Waiting> {
         self.look_quietly(limits, now);
-        let mine = |waiting: &&Waiting| {
-            let address = waiting.request.address;
-            !self.busy.contains_key(&address) && self.best(limits, address, now, true) == Some(at)
-        };
+        let mine = |waiting: &&Waiting| self.is_for(limits, at, waiting, now);
         let number = self.waiting.iter().filter(mine).min_by_key(|waiting| waiting.order())?.number;
         let place = self.waiting.iter().position(|waiting| waiting.number == number)?;
         let next = self.waiting.remove(place);
@@ -255,14 +264,15 @@ impl Inside {
 
     fn look_quietly(&mut self, limits: &SessionLimits, now: Instant) {
         self.busy.retain(|_, (_, until)| *until > now);
-        self.waiting.retain(|waiting| !waiting.ticket.is_called_off());
         for at in (0..self.waiting.len()).rev() {
+            let called_off = self.waiting[at].ticket.is_called_off();
             // called off here, so that nothing can be written for it any more, and answered
-            if self.waiting[at].deadline <= now && self.waiting[at].ticket.call_off() {
+            if called_off || (self.waiting[at].deadline <= now && self.waiting[at].ticket.call_off()) {
                 let mut waiting = self.waiting.swap_remove(at);
                 waiting.spent.waiting = waiting.waited(now);
-                let why = self.missed(limits, &waiting, now);
-                waiting.answer(Outcome::NotAttempted { why });
+                let why = if called_off { Hindrance::CalledOff } else { self.missed(limits, &waiting, now) };
+                let outcome = waiting.ticket.cut_short(why);
+                waiting.answer(outcome);
             }
         }
         self.tell(limits, now);
@@ -274,7 +284,8 @@ impl Inside {
         if let Some(last) = &waiting.last {
             return Hindrance::NoConnection { attempts: waiting.spent.attempts, last: last.clone() };
         }
-        if self.best(limits, address, now, false).is_some() {
+        // one in a session is there, although nobody hears it
+        if self.busy.contains_key(&address) || self.best(limits, address, now, false).is_some() {
             return Hindrance::Deadline(waiting.request.within);
         }
         let heard = self.places.iter().filter_map(|place| place.heard.get(&address)).map(|hearing| hearing.at).max();
@@ -290,6 +301,13 @@ impl Inside {
             let before = |(other, other_at): &(&Waiting, &Option<usize>)| *other_at == at && other.order() < waiting.order();
             waiting.tell(match at {
                 Some(_) => Progress::Queued { ahead: self.waiting.iter().zip(&best).filter(before).count() },
+                // in a session, the one that has it before it
+                None if self.busy.contains_key(&waiting.request.address) => {
+                    let same = |(other, _): &(&Waiting, &Option<usize>)| {
+                        other.request.address == waiting.request.address && other.order() < waiting.order()
+                    };
+                    Progress::Queued { ahead: 1 + self.waiting.iter().zip(&best).filter(same).count() }
+                }
                 None => Progress::Waking,
             });
         }

@@ -7,14 +7,19 @@
 //!   answer ╲ read back  as asked did/?    as asked no   otherwise did  otherwise no/?   mute did   mute no    mute ?    nothing
 //!   yes                 REPORTED+BACK     unknown       unknown        unknown          REP.+BACK  unknown    REPORTED  REPORTED
 //!   no                  READ BACK / (1)   rejected      unknown        rejected         READ BACK  rejected   rejected  rejected
+//!   doubtful no         READ BACK / (1)   rejected      unknown        rejected (3)     READ BACK  unknown    unknown   unknown
 //!   stood so already    READ BACK / (2)   rejected      unknown        unknown          READ BACK  rejected   rejected  rejected
 //!   none                READ BACK / (2)   unknown       unknown        unknown (3)      READ BACK  unknown    unknown   unknown
 //! ```
 //!
+//! A no is doubtful ([`Said::Doubtful`], and an ATT application error, which nobody proves) when seals were seen to move
+//! in spite of it or it may have been said to somebody else: it alone is never believed, and rejected needs a reading
+//! that says so.
+//!
 //! (1) A no of a seal that stands as asked, where the protocol does not say whose command it was (some seals say no and
 //! open all the same): done when it stood otherwise before the write, rejected when it stood so before, unknown when
 //! nobody looked. (2) Likewise done when it stood otherwise before the write, else rejected where it says that it stood so
-//! already, and unknown without an answer: it may have stood so for long. (3) Rejected as [`Rejection::NeverTook`] when the seal says with proof
+//! already, and unknown without an answer: it may have stood so for long. (3) Without an answer unknown. But rejected as [`Rejection::NeverTook`] when the seal says with proof
 //! ([`Security::Authenticated`]) that the command was not its last *and* the connection it was sent on is gone, so that
 //! it cannot arrive any more; on a connection that lives it may still be on its way.
 //!
@@ -33,6 +38,8 @@ pub(super) enum Answer {
     Yes,
     /// It refuses.
     No(Rejection),
+    /// It says no, and that proves nothing.
+    Doubtful(Rejection),
     /// It stood so already, it says.
     StoodSo,
     /// None that means anything; why.
@@ -45,6 +52,7 @@ impl Answer {
         match said {
             Said::Did => Self::Yes,
             Said::Refused(cause) => Self::No(*cause),
+            Said::Doubtful(cause) => Self::Doubtful(*cause),
             Said::Already(_) => Self::StoodSo,
             Said::Nothing => Self::None("the seal did not answer the command".to_owned()),
             Said::Cannot(why) => Self::None(format!("what the seal answered to the command: {why}")),
@@ -55,8 +63,8 @@ impl Answer {
     /// What a connection that failed after the write, or by it, means.
     pub(super) fn of_fault(fault: &LinkFault) -> Self {
         match fault {
-            // an application's error (Core 5.4, Vol 3, Part F, 3.4.1.1): the seal itself did not take it
-            LinkFault::Att(code @ 0x80..=0x9F) => Self::No(Rejection::Other { code: *code, meaning: "it refused the write" }),
+            // an application's error (Core 5.4, Vol 3, Part F, 3.4.1.1): the seal says that it did not take it, without proof
+            LinkFault::Att(code @ 0x80..=0x9F) => Self::Doubtful(Rejection::Other { code: *code, meaning: "it refused the write" }),
             other => Self::None(format!("after the command was sent: {other}")),
         }
     }
@@ -133,20 +141,26 @@ pub(super) fn judge(evidenced: Evidenced) -> Outcome {
 
         (_, AsAsked | Mute, Some(true)) => done(Evidence::ReadBack, Some(status)),
 
-        (Answer::No(cause), Otherwise, Some(true)) => unknown(&format!("the seal refused ({cause})"), action, status),
-        (Answer::No(cause), AsAsked, None) => match stood_otherwise {
+        (Answer::Doubtful(_) | Answer::None(_), Otherwise, Some(false)) if proven && fate == Fate::Gone => {
+            rejected(Rejection::NeverTook, Some(status))
+        }
+        (Answer::Doubtful(cause), Mute, Some(false) | None) => unknown(&format!("the seal refused ({cause})"), action, status),
+
+        (Answer::No(cause) | Answer::Doubtful(cause), Otherwise, Some(true)) => {
+            unknown(&format!("the seal refused ({cause})"), action, status)
+        }
+        (Answer::No(cause) | Answer::Doubtful(cause), AsAsked, None) => match stood_otherwise {
             Some(true) => done(Evidence::ReadBack, Some(status)),
             Some(false) => rejected(cause, Some(status)),
             None => unknown(&format!("the seal refused ({cause})"), action, status),
         },
-        (Answer::No(cause), ..) => rejected(cause, Some(status)),
+        (Answer::No(cause) | Answer::Doubtful(cause), ..) => rejected(cause, Some(status)),
 
         (Answer::StoodSo, AsAsked, None) if stood_otherwise == Some(true) => done(Evidence::ReadBack, Some(status)),
         (Answer::StoodSo, Otherwise, _) => unknown("the seal says that it stood so already", action, status),
         (Answer::StoodSo, ..) => rejected(Rejection::StoodSo, Some(status)),
 
         (Answer::None(_), AsAsked, None) if stood_otherwise == Some(true) => done(Evidence::ReadBack, Some(status)),
-        (Answer::None(_), Otherwise, Some(false)) if proven && fate == Fate::Gone => rejected(Rejection::NeverTook, Some(status)),
         (Answer::None(why), ..) => unknown(&why, action, status),
     }
 }
@@ -157,12 +171,17 @@ fn without(answer: Answer, why: &str) -> Outcome {
         Answer::Yes => done(Evidence::Reported, None),
         Answer::No(cause) => rejected(cause, None),
         Answer::StoodSo => rejected(Rejection::StoodSo, None),
-        Answer::None(none) => Outcome::Unknown { why: format!("{none}, and its state could not be read: {why}"), read_back: None },
+        Answer::Doubtful(cause) => unread(&format!("the seal refused ({cause}), which does not prove that it did not move"), why),
+        Answer::None(none) => unread(&none, why),
     }
 }
 
 fn done(evidence: Evidence, status: Option<SealStatus>) -> Outcome {
-    Outcome::Done { evidence, status, drained: 0 }
+    Outcome::Done { evidence, status, drained: 0, remaining: None, interrupted: None }
+}
+
+fn unread(answered: &str, why: &str) -> Outcome {
+    Outcome::Unknown { why: format!("{answered}, and its state could not be read: {why}"), read_back: None }
 }
 
 fn rejected(cause: Rejection, read_back: Option<SealStatus>) -> Outcome {
@@ -223,7 +242,7 @@ mod tests {
         let none = || Answer::None("the seal did not answer the command".to_owned());
         type Row = (fn() -> Option<Stands>, [[&'static str; 3]; 3], &'static str);
         // before the write it was read as: (nobody looked, otherwise, as asked)
-        let table: [(&str, Answer, [Row; 3]); 4] = [
+        let table: [(&str, Answer, [Row; 3]); 5] = [
             (
                 "yes",
                 Answer::Yes,
@@ -240,6 +259,15 @@ mod tests {
                     (|| None, [["back", "rej", "?"], ["?", "rej", "rej"], ["back", "rej", "rej"]], "rej"),
                     (|| Some(Otherwise), [["back", "rej", "back"], ["?", "rej", "rej"], ["back", "rej", "rej"]], "rej"),
                     (|| Some(AsAsked), [["back", "rej", "rej"], ["?", "rej", "rej"], ["back", "rej", "rej"]], "rej"),
+                ],
+            ),
+            (
+                "doubtful",
+                Answer::Doubtful(Rejection::LowVoltage),
+                [
+                    (|| None, [["back", "rej", "?"], ["?", "rej", "rej"], ["back", "?", "?"]], "?"),
+                    (|| Some(Otherwise), [["back", "rej", "back"], ["?", "rej", "rej"], ["back", "?", "?"]], "?"),
+                    (|| Some(AsAsked), [["back", "rej", "rej"], ["?", "rej", "rej"], ["back", "?", "?"]], "?"),
                 ],
             ),
             (
@@ -276,7 +304,8 @@ mod tests {
                                 assert_eq!(look(Ok(back), fate), *expected, "{case}");
                                 // proof changes one cell alone
                                 let proven = status(action, stands, did, Security::Authenticated);
-                                let never = *word == "none" && stands == Otherwise && did == Some(false) && fate == Fate::Gone;
+                                let never =
+                                    ["none", "doubtful"].contains(word) && stands == Otherwise && did == Some(false) && fate == Fate::Gone;
                                 assert_eq!(look(Ok(proven), fate), if never { "never" } else { expected }, "{case}, proven");
                             }
                         }
@@ -300,9 +329,9 @@ mod tests {
     }
 
     #[test]
-    fn only_an_applications_att_error_is_a_refusal() {
-        assert!(matches!(Answer::of_fault(&LinkFault::Att(0x80)), Answer::No(Rejection::Other { code: 0x80, .. })));
-        assert!(matches!(Answer::of_fault(&LinkFault::Att(0x9F)), Answer::No(_)));
+    fn only_an_applications_att_error_is_a_refusal_and_a_doubtful_one() {
+        assert!(matches!(Answer::of_fault(&LinkFault::Att(0x80)), Answer::Doubtful(Rejection::Other { code: 0x80, .. })));
+        assert!(matches!(Answer::of_fault(&LinkFault::Att(0x9F)), Answer::Doubtful(_)));
         for code in [0x0E, 0x05, 0x7F, 0xA0, 0xFF] {
             assert!(matches!(Answer::of_fault(&LinkFault::Att(code)), Answer::None(_)), "{code:#x}");
         }

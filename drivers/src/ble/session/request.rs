@@ -61,7 +61,7 @@ impl Asked {
             return ended;
         }
         if self.ticket.call_off() {
-            return Ended { outcome: Outcome::NotAttempted { why: Hindrance::Deadline(self.within) }, spent: Spent::default() };
+            return self.short(Hindrance::Deadline(self.within));
         }
         let last = self.deadline + limits.grace() + limits.after_the_write();
         if let Some(ended) = self.until(last).await {
@@ -70,12 +70,16 @@ impl Asked {
         unknown("the adapter's session did not end in time")
     }
 
+    fn short(&self, why: Hindrance) -> Ended {
+        Ended { outcome: self.ticket.cut_short(why), spent: Spent::default() }
+    }
+
     async fn until(&mut self, at: Instant) -> Option<Ended> {
         match timeout_at(at, &mut self.end).await {
             Ok(Ok(ended)) => Some(ended),
+            Ok(Err(_)) if self.ticket.is_called_off() => Some(self.short(Hindrance::CalledOff)),
             Ok(Err(_)) if self.ticket.call_off() => {
-                let why = Hindrance::NoAdapter("it failed during the session; see that it works and ask again".to_owned());
-                Some(Ended { outcome: Outcome::NotAttempted { why }, spent: Spent::default() })
+                Some(self.short(Hindrance::NoAdapter("it failed during the session; see that it works and ask again".to_owned())))
             }
             Ok(Err(_)) => Some(unknown("the adapter failed during the session, after the command was sent")),
             Err(_) => None,

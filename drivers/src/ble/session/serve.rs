@@ -27,7 +27,8 @@ pub(crate) async fn serve<A: Air>(desk: &Desk, air: &mut A, ear: &Ear, most: u32
     for _ in 0..most {
         let turn = desk.next().await;
         match Box::pin(visit(desk, air, ear, turn, &mut free)).await {
-            Left::Works => {}
+            // a turn that never waits does not keep the rest of the thread from its work
+            Left::Works => tokio::task::yield_now().await,
             Left::Fails(why) => return Served::Fails(why),
             Left::Stopping => return Served::Stopping,
         }

@@ -6,7 +6,7 @@
 //! after the gate has said that it is on disk.
 //!
 //! What the seal said before the write is not thrown away at the write: it may be an alarm. Where an exchange takes such
-//! a thing for its answer, reading back finds it out.
+//! a thing for its answer, reading back finds it out: what is left over is heard out before the state is asked for.
 //!
 //! [`Ticket::take_the_write`]: super::Ticket::take_the_write
 
@@ -15,11 +15,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::{Desk, Request, Ticket, hall::Turn};
 use crate::{
-    Action, Confirm, Ear, Memory, Progress, SealEvent, SealRead, SealStatus, SealTold, Security, Sighting,
+    Action, Confirm, Ear, Hindrance, Memory, Progress, SealEvent, SealRead, SealStatus, SealTold, Security, Sighting,
     ble::{
         link::{Link, LinkFault},
         protocol::{Effect, Exchange, Input, Said, Stage, Step},
@@ -30,6 +30,13 @@ use crate::{
 const STEPS_MAX: u32 = 1000;
 /// Of the time after the write, the part its answer may take: the rest is for reading back.
 const ANSWER_PART: u32 = 3;
+
+/// Silence after which nothing left over is on its way any more: some connection intervals and D-Bus.
+const QUIET: Duration = Duration::from_millis(300);
+/// Left-over notifications at most: a seal that never falls silent cannot be read on this connection.
+const LEFT_OVER_MAX: u32 = 64;
+/// Steps for one of them at most; it holds a few frames.
+const LEFT_OVER_STEPS_MAX: u32 = 16;
 
 /// What an exchange is carried out for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,8 +106,8 @@ pub(super) struct Talk<'a> {
     pub(super) until: Instant,
     /// When the write was claimed.
     pub(super) moved: Option<Instant>,
-    /// Stored events that were confirmed to the seal.
-    pub(super) confirmed: u32,
+    /// Why the gate told the exchange to stop.
+    pub(super) stopped: Option<Hindrance>,
     /// Stored events that are on disk and not confirmed yet.
     on_disk: u32,
 }
@@ -108,7 +115,7 @@ pub(super) struct Talk<'a> {
 impl<'a> Talk<'a> {
     pub(super) fn new(desk: &'a Desk, ear: &'a Ear, turn: &'a Turn, on: (&'a Request, &'a Ticket, Security), until: Instant) -> Self {
         let (request, ticket, security) = on;
-        Self { desk, ear, turn, request, ticket, security, role: Role::Asked, until, moved: None, confirmed: 0, on_disk: 0 }
+        Self { desk, ear, turn, request, ticket, security, role: Role::Asked, until, moved: None, stopped: None, on_disk: 0 }
     }
 
     /// Carries the exchange out to its end.
@@ -131,7 +138,7 @@ impl<'a> Talk<'a> {
             };
             self.tell(stage);
             let next = match step {
-                Step::Write { bytes, effect } => self.on_write(link, &bytes, effect).await,
+                Step::Write { bytes, effect } => self.on_write(link, &bytes, (effect, stage)).await,
                 Step::Listen { within } => self.on_listen(link, within).await,
                 Step::Reread => self.call("a read", link.reread()).await.map(Came::Reread).map_err(Talked::Broken),
                 Step::Tell { events, memory } => self.on_tell(events, memory).await,
@@ -154,20 +161,28 @@ impl<'a> Talk<'a> {
             (Role::Asked, _) if self.moved.is_some() => Progress::Writing,
             (Role::Asked, Stage::Authenticating) => Progress::Authenticating,
             (Role::Asked, Stage::Talking) if self.request.action == Action::DrainLog => {
-                Progress::Draining { events: self.confirmed + self.on_disk }
+                Progress::Draining { events: self.ticket.confirmed() + self.on_disk }
             }
             (Role::Asked, Stage::Talking) => Progress::Reading,
         };
         self.turn.tell(progress);
     }
 
-    async fn on_write<L: Link>(&mut self, link: &mut L, bytes: &[u8], effect: Effect) -> Result<Came, Talked> {
+    async fn on_write<L: Link>(&mut self, link: &mut L, bytes: &[u8], can: (Effect, Stage)) -> Result<Came, Talked> {
+        let (effect, stage) = can;
         if effect == Effect::Moves {
             self.claim()?;
         }
-        self.call("a write", link.write(bytes)).await.map_err(Talked::Broken)?;
+        let sets = self.request.action == Action::SetTime && stage == Stage::Talking;
+        let before = sets && self.ticket.sets(true);
+        let written = self.call("a write", link.write(bytes)).await;
+        if sets && matches!(written, Err(LinkFault::Att(code)) if code != 0x0E) {
+            // it says that it did not take it
+            let _ = self.ticket.sets(before);
+        }
+        written.map_err(Talked::Broken)?;
         if effect == Effect::Confirms {
-            self.confirmed += std::mem::take(&mut self.on_disk);
+            self.ticket.confirms(std::mem::take(&mut self.on_disk));
         }
         Ok(Came::Written)
     }
@@ -180,6 +195,9 @@ impl<'a> Talk<'a> {
         if self.moved.is_some() {
             return Err(Talked::Fault("the protocol would move the seal a second time"));
         }
+        if self.desk.is_stopped() {
+            return Err(Talked::Broken(LinkFault::Adapter("its thread was told to stop".to_owned())));
+        }
         if !self.ticket.take_the_write() {
             return Err(Talked::CalledOff);
         }
@@ -191,8 +209,7 @@ impl<'a> Talk<'a> {
     }
 
     async fn on_listen<L: Link>(&mut self, link: &mut L, within: Duration) -> Result<Came, Talked> {
-        let until = self.until.min(Instant::now() + within);
-        match timeout_at(until, link.notified()).await {
+        match timeout_at(self.at_most(within), link.notified()).await {
             Ok(Ok(bytes)) => Ok(Came::Notified(bytes)),
             Ok(Err(fault)) => Err(Talked::Broken(fault)),
             Err(_) => Ok(Came::Silence),
@@ -220,13 +237,27 @@ impl<'a> Talk<'a> {
             self.ear.hear(told).await.map_err(|_| Talked::Stopping)?;
             Ok(confirmed.wait().await.is_ok())
         };
-        if !timeout(self.desk.limits().store, stored).await.unwrap_or(Ok(false))? {
-            return Ok(Came::NotOnDisk);
+        match timeout_at(self.at_most(self.desk.limits().store), stored).await {
+            Ok(Ok(true)) => {}
+            Ok(Err(talked)) => return Err(talked),
+            // it keeps what it was not told to delete
+            Err(_) if Instant::now() >= self.until => return Err(Talked::Late),
+            Ok(Ok(false)) | Err(_) => {
+                self.stopped = Some(Hindrance::NotStored);
+                return Ok(Came::NotOnDisk);
+            }
         }
         self.on_disk = count;
         self.tell(Stage::Talking);
-        let hurry = self.desk.is_wanted_for_more_than(self.request.action.priority());
-        Ok(if hurry { Came::OnDiskAndHurry } else { Came::OnDisk })
+        if !self.desk.is_wanted_for_more_than(self.request.address, self.request.action.priority()) {
+            return Ok(Came::OnDisk);
+        }
+        self.stopped = Some(Hindrance::Overtaken);
+        Ok(Came::OnDiskAndHurry)
+    }
+
+    fn at_most(&self, within: Duration) -> Instant {
+        self.until.min(Instant::now() + within)
     }
 
     fn told(&self, events: Vec<SealEvent>, memory: Memory, confirm: Option<Confirm>) -> Sighting {
@@ -256,9 +287,47 @@ impl<'a> Talk<'a> {
         Sighting::Read(SealRead { seal, address, rssi_dbm, during: self.request.action, status })
     }
 
+    /// Takes out of the connection what the seal said before it is asked how it stands, so that nothing old or doubled is
+    /// taken for the answer. What it told by itself is passed on; `deaf` makes exchanges to understand that, and nothing
+    /// that they would write is written.
+    pub(super) async fn hear_out<L: Link>(
+        &mut self,
+        link: &mut L,
+        mut deaf: impl FnMut() -> Option<Box<dyn Exchange>>,
+    ) -> Result<(), Talked> {
+        let mut exchange = None;
+        for _ in 0..LEFT_OVER_MAX {
+            let bytes = match timeout_at(self.at_most(QUIET), link.notified()).await {
+                Ok(Ok(bytes)) => bytes,
+                Ok(Err(fault)) => return Err(Talked::Broken(fault)),
+                Err(_) => return Ok(()),
+            };
+            let Some(mut listening) = exchange.take().or_else(&mut deaf) else { continue };
+            if self.hear_left_over(listening.as_mut(), bytes).await? {
+                exchange = Some(listening);
+            }
+        }
+        Err(Talked::Said(Said::Nothing))
+    }
+
+    /// Whether the exchange goes on listening.
+    async fn hear_left_over(&mut self, exchange: &mut dyn Exchange, bytes: Vec<u8>) -> Result<bool, Talked> {
+        let mut came = Came::Notified(bytes);
+        for _ in 0..LEFT_OVER_STEPS_MAX {
+            let Ok(step) = catch_unwind(AssertUnwindSafe(|| exchange.step(came.input()))) else { return Ok(false) };
+            came = match step {
+                Step::Tell { events, memory } => self.on_tell(events, memory).await?,
+                Step::Write { .. } => Came::Written,
+                Step::Listen { .. } => return Ok(true),
+                Step::Reread | Step::Store { .. } | Step::End(_) => return Ok(false),
+            };
+        }
+        Ok(false)
+    }
+
     /// Passes it on; a gate that is busy for too long has lost it, and is told so.
     async fn hear(&self, sighting: Sighting) -> Result<(), Talked> {
-        let heard = match timeout(self.desk.limits().store, self.ear.hear(sighting.clone())).await {
+        let heard = match timeout_at(self.at_most(self.desk.limits().store), self.ear.hear(sighting.clone())).await {
             Ok(heard) => heard,
             Err(_) => self.ear.try_hear(sighting),
         };

@@ -21,10 +21,10 @@ use super::{
     talk::{Role, Talk, Talked},
 };
 use crate::{
-    Action, Ear, Evidence, Hindrance, Outcome, Progress, Rejection, SealStatus, Spent,
+    Action, Ear, Evidence, Hindrance, Outcome, Progress, Rejection, SealStatus, Security, Spent,
     ble::{
         link::{Air, Link, LinkFault},
-        protocol::{Exchange, Moment, Protocol, Said},
+        protocol::{Exchange, Input, Moment, Protocol, Said},
     },
 };
 
@@ -34,6 +34,8 @@ const SETTLE: Duration = Duration::from_secs(2);
 const READ_AGAIN: Duration = Duration::from_secs(1);
 /// Times a state is read at most until it agrees: three cover six seconds of motor.
 const READS_MAX: u32 = 3;
+/// Before a seal that said "later" is written to again; what its protocol says, where one does.
+const LATER: Duration = Duration::from_secs(1);
 
 /// What is left of the adapter after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +59,8 @@ enum End {
 enum Then {
     End(End),
     Again(String),
+    /// Again on the same connection: the seal asked for a moment, with this ATT error.
+    Later(u8),
 }
 
 struct Visit<'a, A: Air> {
@@ -72,10 +76,15 @@ struct Visit<'a, A: Air> {
     link: Option<A::Link>,
     /// A connection or an attempt at one may be left in the air.
     dangling: bool,
+    /// Nothing was said on the connection yet.
+    fresh: bool,
     /// Before this no connection is made: sooner after a disconnect the kernel refuses it.
     free: &'a mut Instant,
     spent: Spent,
-    drained: u32,
+    /// The ATT error with which the seal asked for a moment last.
+    later: Option<u8>,
+    /// Why the last exchange was told to stop.
+    stopped: Option<Hindrance>,
     /// The wall time the last exchange was built with.
     wall: Option<SystemTime>,
     left: Left,
@@ -99,23 +108,27 @@ pub(super) async fn visit<A: Air>(desk: &Desk, air: &mut A, ear: &Ear, mut turn:
         limits: *desk.limits(),
         link: None,
         dangling: false,
+        fresh: false,
         free,
         spent,
-        drained: 0,
+        later: None,
+        stopped: None,
         wall: None,
         left: Left::Works,
     };
     let end = tokio::select! {
         biased;
         end = visit.run() => end,
-        () = ticket.called_off() => End::With(Outcome::NotAttempted { why: Hindrance::CalledOff }),
+        () = ticket.called_off() => End::With(ticket.cut_short(Hindrance::CalledOff)),
     };
     let (link, dangling, left) = (visit.link.take(), visit.dangling, visit.left.clone());
-    let (spent, drained) = (visit.spent, visit.drained);
+    let spent = visit.spent;
     drop(visit);
+    if link.is_some() && left == Left::Works {
+        // connected to until now, so it is there, although nobody heard it meanwhile
+        desk.heard(request.address, None, Instant::now().into_std());
+    }
     match end {
-        // so many are on disk and confirmed; the next drain goes on from there
-        End::Back(_) if drained > 0 => turn.answer(done(None, drained), spent),
         End::With(outcome) => {
             tracing::info!(seal = %request.seal.seal, action = %request.action, outcome = outcome.as_str(), adapter = %desk.reader(), "session ended");
             turn.answer(outcome, spent);
@@ -144,15 +157,21 @@ impl<A: Air> Visit<'_, A> {
     async fn run(&mut self) -> End {
         let mut last = self.turn.waiting().and_then(|waiting| waiting.last.clone());
         loop {
-            if self.spent.attempts >= self.limits.attempts || Instant::now() >= self.deadline {
+            let stands = self.link.is_some();
+            if (!stands && self.spent.attempts >= self.limits.attempts) || Instant::now() >= self.deadline {
                 return End::With(self.gives_up(last));
             }
-            if last.is_some() && self.desk.is_wanted_for_more_than(self.request.action.priority()) {
+            if last.is_some() && self.desk.is_wanted_for_more_than(self.request.address, self.request.action.priority()) {
                 return End::Back(last);
             }
-            let of = self.limits.attempts;
-            self.turn.tell(Progress::Connecting { attempt: self.spent.attempts + 1, of });
-            let then = match self.connect(self.deadline).await {
+            let connected = if stands {
+                Ok(())
+            } else {
+                let of = self.limits.attempts;
+                self.turn.tell(Progress::Connecting { attempt: self.spent.attempts + 1, of });
+                self.connect(self.deadline).await
+            };
+            let then = match connected {
                 Ok(()) => match self.ask().await {
                     Ok(then) => then,
                     Err(outcome) => return End::With(outcome),
@@ -162,9 +181,15 @@ impl<A: Air> Visit<'_, A> {
             match then {
                 Then::End(end) => return end,
                 Then::Again(why) => {
+                    self.later = None;
                     tracing::debug!(seal = %self.request.seal.seal, attempt = self.spent.attempts, %why, "session tried again");
                     last = Some(why);
                     self.hang_up().await;
+                }
+                Then::Later(code) => {
+                    last = Some(LinkFault::Att(code).to_string());
+                    self.later = Some(code);
+                    sleep_until(self.deadline.min(Instant::now() + LATER)).await;
                 }
             }
         }
@@ -184,6 +209,7 @@ impl<A: Air> Visit<'_, A> {
             Ok(link) => {
                 self.link = Some(link);
                 self.dangling = false;
+                self.fresh = true;
                 Ok(())
             }
             Err(fault) => {
@@ -218,7 +244,10 @@ impl<A: Air> Visit<'_, A> {
         let (talked, moved) = self.talk(exchange.as_mut(), Role::Asked, self.deadline).await;
         let then = match moved {
             Some(moved) => Err(self.after_the_write(talked, exchange.as_mut(), moved).await),
-            None => Ok(self.after_talk(talked)),
+            None => {
+                let remaining = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| exchange.remaining())).ok().flatten();
+                Ok(self.after_talk(talked, remaining))
+            }
         };
         self.spent.talking += begun.elapsed();
         then
@@ -227,10 +256,20 @@ impl<A: Air> Visit<'_, A> {
     async fn talk(&mut self, exchange: &mut dyn Exchange, role: Role, until: Instant) -> (Talked, Option<Instant>) {
         let security = self.protocol.rating(&self.request.seal).security;
         let Some(link) = &mut self.link else { return (Talked::Broken(LinkFault::Lost("there is none".to_owned())), None) };
+        let used = !std::mem::replace(&mut self.fresh, false);
         let mut talk = Talk::new(self.desk, self.ear, self.turn, (self.request, self.ticket, security), until);
         talk.role = role;
-        let talked = talk.carry(link, exchange).await;
-        self.drained += talk.confirmed;
+        // where an answer is not bound to its question, an old one looks like it
+        let left_over = if used && role == Role::ReadBack && security != Security::Authenticated {
+            talk.hear_out(link, || deaf(self.protocol, self.request)).await
+        } else {
+            Ok(())
+        };
+        let talked = match left_over {
+            Ok(()) => talk.carry(link, exchange).await,
+            Err(talked) => talked,
+        };
+        self.stopped = talk.stopped.take();
         if let Talked::Broken(LinkFault::Adapter(why)) = &talked {
             self.left = Left::Fails(why.clone());
         }
@@ -267,23 +306,35 @@ impl<A: Air> Visit<'_, A> {
             LinkFault::NoPorts(_) => self.ends(Outcome::NotAttempted { why: Hindrance::Unintelligible(fault.to_string()) }),
             // the link was lost while the write was outstanding
             LinkFault::Connect(_) | LinkFault::Lost(_) | LinkFault::Late { .. } | LinkFault::Att(0x0E) => Then::Again(fault.to_string()),
-            LinkFault::Att(code @ 0x80..=0x9F) => {
-                let cause = Rejection::Other { code: *code, meaning: "it refused the write" };
-                self.ends(Outcome::Rejected { cause, read_back: None })
-            }
+            LinkFault::Att(code) if self.protocol.says_later(*code) => Then::Later(*code),
+            // nothing that moves was written, so it refused nothing that was asked
+            LinkFault::Att(code @ 0x80..=0x9F) => self.ends(Outcome::NotAttempted { why: Hindrance::Refused(*code) }),
             LinkFault::Att(_) => self.ends(Outcome::NotAttempted { why: Hindrance::Unintelligible(fault.to_string()) }),
         }
     }
 
     fn ends(&self, outcome: Outcome) -> Then {
         Then::End(End::With(match outcome {
-            Outcome::NotAttempted { .. } if self.drained > 0 => done(None, self.drained),
+            Outcome::NotAttempted { why } => self.ticket.cut_short(why),
+            Outcome::Rejected { cause, .. } if self.ticket.confirmed() > 0 => {
+                self.ticket.cut_short(Hindrance::Unintelligible(format!("in the middle of its log it refuses ({cause})")))
+            }
             outcome => outcome,
         }))
     }
 
+    /// A drain that came to an end of its own, or was told to.
+    fn drained(&self, said: u32, remaining: Option<u32>) -> Outcome {
+        let drained = self.ticket.confirmed().max(said);
+        // overtaken at its very end it is not interrupted
+        match self.stopped.clone().filter(|why| *why != Hindrance::Overtaken || remaining != Some(0)) {
+            Some(why) if drained == 0 => Outcome::NotAttempted { why },
+            interrupted => Outcome::Done { evidence: Evidence::Reported, status: None, drained, remaining, interrupted },
+        }
+    }
+
     /// What follows from a talk in which nothing that moves was written.
-    fn after_talk(&mut self, talked: Talked) -> Then {
+    fn after_talk(&mut self, talked: Talked, remaining: Option<u32>) -> Then {
         let said = match talked {
             Talked::Said(said) => said,
             Talked::Broken(fault) => return self.after_fault(&fault),
@@ -296,12 +347,14 @@ impl<A: Air> Visit<'_, A> {
             }
         };
         self.ends(match (self.request.action, said) {
-            (Action::ReadState, Said::Status(status)) => done(Some(status), 0),
-            (Action::SetTime, Said::TimeSet | Said::Did) => done(None, 0),
-            (Action::DrainLog, Said::Drained(confirmed)) => done(None, self.drained.max(confirmed)),
+            (Action::ReadState, Said::Status(status)) => done(Some(status)),
+            (Action::SetTime, Said::TimeSet | Said::Did) => done(None),
+            (Action::DrainLog, Said::Drained(confirmed)) => self.drained(confirmed, remaining),
+            // a disk that fails does not get better by asking the seal again
+            (Action::DrainLog, _) if self.stopped == Some(Hindrance::NotStored) => self.drained(0, remaining),
             (_, Said::Already(Some(status))) => Outcome::Already { status },
             (_, Said::Already(None)) => Outcome::Rejected { cause: Rejection::StoodSo, read_back: None },
-            (_, Said::Refused(cause)) => Outcome::Rejected { cause, read_back: None },
+            (_, Said::Refused(cause) | Said::Doubtful(cause)) => Outcome::Rejected { cause, read_back: None },
             (_, Said::Cannot(why)) => Outcome::NotAttempted { why },
             (_, Said::Nothing) => return Then::Again("the seal did not answer".to_owned()),
             (action, _) => {
@@ -314,11 +367,12 @@ impl<A: Air> Visit<'_, A> {
     /// Out of attempts or time, with nothing moved.
     fn gives_up(&self, last: Option<String>) -> Outcome {
         let why = match last {
-            _ if self.drained > 0 => return done(None, self.drained),
+            _ if self.ticket.confirmed() > 0 && Instant::now() >= self.deadline => Hindrance::Deadline(self.request.within),
+            Some(_) if self.later.is_some() => Hindrance::Refused(self.later.unwrap_or_default()),
             Some(last) => Hindrance::NoConnection { attempts: self.spent.attempts, last },
             None => Hindrance::Deadline(self.request.within),
         };
-        Outcome::NotAttempted { why }
+        self.ticket.cut_short(why)
     }
 
     /// The write was claimed: what became of it is found out by reading, and never by writing again.
@@ -349,10 +403,11 @@ impl<A: Air> Visit<'_, A> {
             return Err("its protocol cannot be asked for its state".to_owned());
         }
         let refused = matches!(answer, Answer::No(_));
+        let slowly = refused || matches!(answer, Answer::Doubtful(_));
         let mut attempts = 0;
         let mut back = Err("there was no time left to read it".to_owned());
         for round in 0..if refused { 1 } else { READS_MAX } {
-            if refused || round > 0 {
+            if slowly || round > 0 {
                 sleep_until(until.min(Instant::now() + SETTLE)).await;
             }
             match self.read_once(asked, until, &mut attempts, fate).await {
@@ -396,6 +451,11 @@ impl<A: Air> Visit<'_, A> {
             last = match self.talk(reading.as_mut(), Role::ReadBack, until).await.0 {
                 Talked::Said(Said::Status(status) | Said::Already(Some(status))) => return Ok(status),
                 Talked::Said(Said::Nothing) => "the seal did not answer".to_owned(),
+                Talked::Broken(LinkFault::Att(code)) if self.protocol.says_later(code) => {
+                    last = LinkFault::Att(code).to_string();
+                    sleep_until(until.min(Instant::now() + LATER)).await;
+                    continue;
+                }
                 Talked::Broken(fault) => fault.to_string(),
                 Talked::Said(said) => return Err(refusal(&said)),
                 Talked::Fault(what) => return Err(what.to_owned()),
@@ -417,6 +477,17 @@ fn refusal(said: &Said) -> String {
     }
 }
 
-fn done(status: Option<SealStatus>, drained: u32) -> Outcome {
-    Outcome::Done { evidence: Evidence::Reported, status, drained }
+fn done(status: Option<SealStatus>) -> Outcome {
+    Outcome::Done { evidence: Evidence::Reported, status, drained: 0, remaining: None, interrupted: None }
+}
+
+/// An exchange that understands what a seal tells by itself. Nothing of it is ever written.
+fn deaf(protocol: &dyn Protocol, request: &Request) -> Option<Box<dyn Exchange>> {
+    let build = || {
+        let now = Moment { wall: SystemTime::now(), random: [0; 32] };
+        let mut exchange = protocol.exchange(Action::ReadState, &request.seal, &now).ok()?;
+        let _ = exchange.step(Input::Begin);
+        Some(exchange)
+    };
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(build)).ok().flatten()
 }

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use super::BEFORE_COMMAND;
 use crate::{
-    Hindrance, LockClaim, SealKey, SealReading, SealStatus, SealWord, Security,
+    Hindrance, LockClaim, Rejection, SealKey, SealReading, SealStatus, SealWord, Security,
     ble::protocol::{Effect, Exchange, Input, Said, Step},
     codec::{
         calendar::SealTime,
         g_series::{
             ByWhom, Decoder, Frame, GFault, PARAM_BATTERY, PARAM_LOCK, Param, QUERY, QueryAnswer, SET, Sealing, Unit, Verdict, Way,
-            decoder, query, query_answer, sealed, set_answer, set_sealed, verdict,
+            decoder, may_have_moved, query, query_answer, sealed, set_answer, set_sealed, verdict,
         },
     },
 };
@@ -152,7 +152,7 @@ impl GExchange {
         match self.goal {
             Goal::Set(_) => match set_answer(&opened.content).map(verdict) {
                 Ok(Verdict::Done) if !by_key => in_the_clear(),
-                Ok(verdict) => Some(Step::End(said(verdict))),
+                Ok(verdict) => Some(Step::End(self.said(verdict))),
                 Err(fault) => Some(self.cannot(fault)),
             },
             Goal::Read => match query_answer(&opened.content) {
@@ -193,7 +193,7 @@ impl GExchange {
 
     fn refused(&mut self, result: u8) -> Step {
         // A state without a battery is a state.
-        if self.state.is_some() { self.give_state() } else { Step::End(said(verdict(result))) }
+        if self.state.is_some() { self.give_state() } else { Step::End(self.said(verdict(result))) }
     }
 
     fn on_silence(&mut self) -> Step {
@@ -208,6 +208,17 @@ impl GExchange {
             (Step::Listen { .. }, Waiting::Long(result)) => self.refused(result),
             (Step::Listen { .. }, Waiting::Answer) => self.give_state(),
             (step, _) => step,
+        }
+    }
+
+    /// A no to a command is doubtful where locks were seen to move in spite of it.
+    fn said(&self, verdict: Verdict) -> Said {
+        match verdict {
+            Verdict::Done => Said::Did,
+            Verdict::Refused(cause @ Rejection::Other { code, .. }) if self.goal != Goal::Read && may_have_moved(code) => {
+                Said::Doubtful(cause)
+            }
+            Verdict::Refused(cause) => Said::Refused(cause),
         }
     }
 
@@ -245,13 +256,6 @@ impl Exchange for GExchange {
         };
         self.over = matches!(step, Step::End(_));
         step
-    }
-}
-
-fn said(verdict: Verdict) -> Said {
-    match verdict {
-        Verdict::Done => Said::Did,
-        Verdict::Refused(cause) => Said::Refused(cause),
     }
 }
 

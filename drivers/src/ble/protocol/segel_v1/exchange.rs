@@ -309,6 +309,13 @@ impl Exchange for Talk {
         self.before.as_ref().map(|(_, status)| status)
     }
 
+    fn remaining(&self) -> Option<u32> {
+        match &self.purpose {
+            Purpose::Drain(drain) => drain.remaining,
+            _ => None,
+        }
+    }
+
     fn read_back(&self, now: &Moment) -> Option<Box<dyn Exchange>> {
         let Purpose::Move(_) = self.purpose else { return None };
         let sent = Sent { reference: self.reference, before: self.before.as_ref().map(|(last, _)| *last) };

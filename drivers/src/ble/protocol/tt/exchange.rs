@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use crate::{
-    Action, Hindrance, Memory, SealEvent, SealKey, SealStatus, SealWord, Security,
+    Action, Hindrance, Memory, Rejection, SealEvent, SealKey, SealStatus, SealWord, Security,
     ble::protocol::{Effect, Exchange, Input, Said, Step},
     codec::{
         calendar::SealTime,
@@ -17,6 +17,8 @@ use crate::{
 
 /// How long an answer may take: a motor needs seconds, and the maker's kit waits as long.
 const ANSWER_WITHIN: Duration = Duration::from_secs(8);
+/// The code its maker calls "overtime".
+const OVERTIME: u8 = 0x99;
 /// Inputs of one exchange at most. A lock that talks without end is not heard out; a chatty one needs a dozen.
 const INPUTS_MAX: u16 = 200;
 
@@ -117,11 +119,17 @@ impl TtExchange {
             Verdict::Done if by_another => return self.tell_of(code, report, data, true),
             Verdict::Done => Said::Did,
             Verdict::Already => Said::Already(Some(status(report, data))),
+            // Nobody says what is over time: its motor may have turned.
+            Verdict::Refused(cause) if code.code == OVERTIME && self.action.moves() => Said::Doubtful(cause),
             Verdict::Refused(cause) => Said::Refused(cause),
         };
         if by_another {
             self.tell_of(code, report, data, true);
-            self.perhaps = Some(said);
+            self.perhaps = Some(match said {
+                Said::Refused(cause) if self.action.moves() => Said::Doubtful(cause),
+                Said::Already(_) if self.action.moves() => Said::Doubtful(Rejection::StoodSo),
+                said => said,
+            });
             return;
         }
         self.tell_of(code, report, data, false);

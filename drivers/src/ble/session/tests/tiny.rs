@@ -38,7 +38,8 @@ impl Protocol for Tiny {
         ProtocolName::Segel
     }
     fn rating(&self, _: &KnownSeal) -> Rating {
-        Rating { security: Security::Authenticated, reason: "it exists in tests alone" }
+        let security = if self.tells_whose { Security::Authenticated } else { Security::Weak };
+        Rating { security, reason: "it exists in tests alone" }
     }
     fn actions(&self) -> &'static [Action] {
         &[Action::Unlock, Action::Lock, Action::ReadState, Action::DrainLog, Action::SetTime]

@@ -16,6 +16,8 @@ const PIECES_MAX: u32 = 1_000;
 pub(super) struct Drain {
     /// Entries the seal has deleted because they are on disk here.
     pub(super) confirmed: u32,
+    /// How many it said last that it holds.
+    pub(super) remaining: Option<u32>,
     /// Which log, once the seal said it.
     log: Option<u32>,
     /// The highest number that is on disk here; 0 before the first.
@@ -35,6 +37,7 @@ impl Drain {
             return Err("its log changed while it was drained");
         }
         self.log = Some(status.log);
+        self.remaining = Some(u32::from(status.stored));
         if status.stored == 0 && self.on_disk == 0 {
             return Ok(None);
         }
@@ -55,6 +58,7 @@ impl Drain {
             return Err("it answers for another log than the one that was drained");
         }
         self.confirmed += std::mem::take(&mut self.waiting);
+        self.remaining = Some(u32::from(status.stored));
         let Some(first) = entries.first() else {
             let done = self.stop || status.stored == 0;
             return if done { Ok(None) } else { Err("it holds entries and hands over none") };
