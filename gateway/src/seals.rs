@@ -76,11 +76,34 @@ pub struct Proven {
     /// A door or opening reported open.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub open: Option<bool>,
+    /// What it complained of.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub complaints: Vec<SealWord>,
     /// When it was read, by this gate's clock.
     pub event_date_time: Timestamp,
 }
 
+impl Proven {
+    /// The same as measurements, to be compared with others.
+    #[must_use]
+    pub fn says(&self) -> SealSays {
+        SealSays { lock: self.lock, tamper: self.tamper, open: self.open, ..SealSays::default() }
+    }
+}
+
 impl SealState {
+    /// Takes a complaint told by a seal that proved itself into the evidence; whether it is new there.
+    pub(crate) fn prove_complaint(&mut self, word: SealWord, at: Timestamp) -> bool {
+        let none = Proven { lock: None, tamper: None, open: None, complaints: Vec::new(), event_date_time: at };
+        let proven = self.evidence.get_or_insert(none);
+        let new = !proven.complaints.contains(&word);
+        if new {
+            proven.complaints.push(word);
+            proven.complaints.sort_by_key(|word| *word as u8);
+        }
+        new
+    }
+
     /// Sets what follows from the rest: what contradicts the evidence, and the condition.
     pub(crate) fn conclude(&mut self) {
         let condition = self.says.condition_with(&self.complaints);
@@ -95,8 +118,7 @@ impl SealState {
             ("open", proven.open.is_some() && self.says.open != proven.open),
         ];
         self.contradicts_evidence = differ.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name.to_owned()).collect();
-        let read = SealSays { lock: proven.lock, tamper: proven.tamper, open: proven.open, ..SealSays::default() };
-        self.seal_condition = condition.max(read.condition());
+        self.seal_condition = condition.max(proven.says().condition());
     }
 }
 

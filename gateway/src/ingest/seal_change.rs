@@ -5,7 +5,7 @@ use segel_drivers::{LockClaim, SealWord};
 use super::judge::Thinning;
 use crate::{
     event::{Class, EventType},
-    seals::SealSays,
+    seals::{Proven, SealSays},
 };
 
 /// At or below this charge a seal is low, whether or not it has a flag of its own to say so.
@@ -66,6 +66,53 @@ pub(super) fn kind_of_word(word: SealWord) -> (Class, EventType) {
         SealWord::LogLost => (Class::Alarm, EventType::LogLost),
         SealWord::Abnormal => (Class::Alarm, EventType::SealAbnormal),
     }
+}
+
+/// What a reading means that is evidence: the evidence before it (if any) and now, and what it does to the claims between.
+pub(super) struct Proof {
+    /// Its events, without the sign of life.
+    pub(super) kinds: Vec<(Class, EventType)>,
+    /// Whether it differs from a claim that no evidence stood behind.
+    pub(super) refutes: bool,
+    /// Whether it may be dropped when space is scarce: it says nothing but what was proved before.
+    pub(super) class: Class,
+}
+
+impl Proof {
+    /// Compares evidence with the evidence before it, whatever was claimed meanwhile; `recorded` is what was last recorded,
+    /// claimed or not, and `says` the state as it is now.
+    ///
+    /// What happened since the last evidence happened for certain, also where a claim told it first. A sealing or a closing
+    /// is an event only between two readings that are evidence: against a claim it may never have been. An alarm against a
+    /// claim stays an alarm, because nobody can tell a refuted claim of sealing from an opening since. First evidence is an
+    /// alarm only for what is alarming in itself; a lock that is locked or open is a receipt.
+    pub(super) fn of(before: Option<&Proven>, now: &Proven, recorded: &SealSays, says: &SealSays) -> Self {
+        let proved = before.map(Proven::says).unwrap_or_default();
+        let reading = now.says();
+        let mut kinds = kinds_of_change(&proved, &reading);
+        let had = before.map(|proven| proven.complaints.as_slice()).unwrap_or_default();
+        kinds.extend(kinds_of_complaints(had, &now.complaints, &proved, &kinds));
+        for (class, kind) in kinds_of_change(recorded, says) {
+            let covered = kinds.iter().any(|(known, said)| {
+                *known == Class::Alarm
+                    && (*said == kind || (*said == EventType::ForcedOpen && matches!(kind, EventType::Tampered | EventType::Unsealed)))
+            });
+            if class == Class::Alarm && !covered {
+                kinds.retain(|(_, said)| *said != kind);
+                kinds.push((class, kind));
+            }
+        }
+        let refutes = differs(reading.lock, recorded.lock, proved.lock)
+            || differs(reading.tamper, recorded.tamper, proved.tamper)
+            || differs(reading.open, recorded.open, proved.open);
+        let same = before.is_some_and(|proven| proven.complaints == now.complaints) && proved == reading;
+        Self { kinds, refutes, class: if same && !refutes { Class::Telemetry } else { Class::Receipt } }
+    }
+}
+
+/// Whether what is proved now differs from what was recorded and not proved.
+fn differs<T: PartialEq + Copy>(now: Option<T>, recorded: Option<T>, proved: Option<T>) -> bool {
+    now.is_some() && recorded.is_some() && now != recorded && proved != recorded
 }
 
 /// The events of what a seal complains of and did not before; what `kinds` or `before` says already is not said again.

@@ -258,6 +258,11 @@ impl SealRule {
         let Ok(reader) = watched.state.reader.parse::<ReaderId>() else { return Vec::new() };
         let changed = watched.state.says.changed_from(&watched.recorded);
         let held_back = kinds_of_change(&watched.recorded, &watched.state.says);
+        if !changed.is_empty() {
+            // Only what anybody could have made up is ever held back, whatever was said before it.
+            watched.state.assurance = Assurance::Claim;
+            watched.state.conclude();
+        }
         watched.state.presence = Presence::NotHeard;
         watched.state.event_date_time = wall_of(now.wall);
         let repeats = watched.record(now.monotonic);

@@ -11,7 +11,7 @@ use super::{
     Finding,
     finding::note_json,
     seal_body::Body,
-    seal_change::{kind_of_word, kinds_of_change, kinds_of_complaints},
+    seal_change::{Proof, kind_of_word, kinds_of_change, kinds_of_complaints},
     seal_rule::{First, SealRule},
     telling::{EntryStanding, Promise, TOLD_MAX, Telling},
 };
@@ -75,32 +75,46 @@ impl SealRule {
         state.rssi_dbm = read.rssi_dbm.or(state.rssi_dbm);
         state.stored_events = status.stored.or(state.stored_events);
         let had = std::mem::replace(&mut state.complaints, sorted(&status.complaints));
-        if assurance == Assurance::Evidence {
+        let proof = (assurance == Assurance::Evidence).then(|| {
             let says = &state.says;
             // What it did not say now it did not prove now; what it said before is not taken for proven.
             let reading = &status.reading;
-            state.evidence = Some(Proven {
+            let proven = Proven {
                 lock: reading.lock.and(says.lock),
                 tamper: reading.tamper.and(says.tamper),
                 open: reading.open.and(says.open),
+                complaints: state.complaints.clone(),
                 event_date_time: wall_of(heard.wall),
-            });
-        }
+            };
+            let proof = Proof::of(state.evidence.as_ref(), &proven, &watched.recorded, says);
+            state.evidence = Some(proven);
+            proof
+        });
         let mut changed = watched.state.says.changed_from(&watched.recorded);
-        let mut kinds = kinds_of_change(&watched.recorded, &watched.state.says);
-        kinds.extend(kinds_of_complaints(&had, &watched.state.complaints, &watched.recorded, &kinds));
+        let (mut kinds, class, reason) = match proof {
+            Some(Proof { kinds, refutes, class }) => (kinds, class, if refutes { "evidence_differs" } else { "read" }),
+            None => (kinds_of_change(&watched.recorded, &watched.state.says), Class::Telemetry, "read"),
+        };
+        for kind in kinds_of_complaints(&had, &watched.state.complaints, &watched.recorded, &kinds) {
+            if !kinds.contains(&kind) {
+                kinds.push(kind);
+            }
+        }
         if had != watched.state.complaints {
             changed.push("complaints");
         }
         watched.place(&self.known, reader, heard, assurance);
         let repeats = watched.record(now);
-        if returned && !first {
+        let returns = returned && !first;
+        // New evidence is never carried by something that may be dropped.
+        if kinds.is_empty() && (!returns || class == Class::Receipt) {
+            kinds.push((class, EventType::DeviceStatus));
+        }
+        if returns {
             kinds.insert(0, (Class::Telemetry, EventType::CommsRestored));
-        } else if kinds.is_empty() {
-            kinds.push((Class::Telemetry, EventType::DeviceStatus));
         }
         let state = watched.state.clone();
-        let body = Body { reason: "read", changed: &changed, repeats, state: Some(&state), ..Body::read(&self.known, reader, read) };
+        let body = Body { reason, changed: &changed, repeats, state: Some(&state), ..Body::read(&self.known, reader, read) };
         let finding = |(class, kind): &(Class, EventType)| {
             let class = if registered { *class } else { Class::Telemetry };
             let finding = Finding::new(class, *kind, Subject::seal(&read.seal), assurance, &body);
@@ -191,7 +205,11 @@ impl SealRule {
             self.begin(reader, heard, &first, &SealReading::default());
         }
         let watched = self.seals.get_mut(&told.seal)?;
-        let news = if watched.state.complaints.contains(&word) { News::No } else { News::Yes };
+        let mut news = if watched.state.complaints.contains(&word) { News::No } else { News::Yes };
+        // What was only claimed is news again when it is proved.
+        if assurance == Assurance::Evidence && watched.state.prove_complaint(word, wall_of(heard.wall)) {
+            news = News::Yes;
+        }
         if news == News::Yes {
             watched.state.complaints.push(word);
             watched.state.complaints = sorted(&watched.state.complaints);

@@ -44,6 +44,11 @@ pub struct Legacy {
 }
 
 impl Legacy {
+    /// The kind of notes that say which entries of the seals' logs are on record ([`crate::ingest::TOLD_NOTE`]). No other
+    /// journal inherits them: the rows they speak of may be unreadable, and a seal that were confirmed on their word would
+    /// delete the only other copy. It tells again and is recorded again: that costs a repetition and loses nothing.
+    const TOLD: &str = crate::ingest::TOLD_NOTE;
+
     /// The kind of notes that say which damage was told. No other journal inherits them: its numbers are its own.
     pub const NOT_INHERITED: &str = "damage";
 
@@ -81,7 +86,7 @@ pub(super) fn adopt(connection: &mut Connection, unclaimed: &Unclaimed) -> Resul
     match Salvage::of(&unclaimed.to).or_else(|_| Salvage::of(&unclaimed.to)) {
         Ok(mut old) => {
             while let Some(some) = old.next_notes() {
-                for note in some.iter().filter(|note| note.kind != Legacy::NOT_INHERITED) {
+                for note in some.iter().filter(|note| ![Legacy::NOT_INHERITED, Legacy::TOLD].contains(&note.kind.as_str())) {
                     legacy.notes += transaction.prepare_cached(insert)?.execute(params![note.kind, note.key, note.value])? as u64;
                 }
             }
@@ -98,4 +103,27 @@ pub(super) fn adopt(connection: &mut Connection, unclaimed: &Unclaimed) -> Resul
     }
     transaction.execute(insert, params![LEGACY_NOTE, legacy.name, legacy.note().value])?;
     transaction.commit()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Source;
+    use crate::ingest::{COUNTER_NOTE, TOLD_NOTE};
+    use crate::journal::{Journal, JournalConfig};
+
+    #[tokio::test]
+    async fn which_entries_of_a_seal_are_on_record_is_not_inherited_from_a_journal_that_was_set_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || Journal::open(dir.path(), JournalConfig::default(), Source::new("idsrg", "g01").unwrap()).unwrap().0;
+        let journal = open();
+        journal.keep(vec![Note::keep(COUNTER_NOTE, "JT-1", "17"), Note::keep(TOLD_NOTE, "JT-1", "{}")]).await.unwrap();
+        journal.close().await.unwrap();
+        let to = "journal.damaged-20261121T080000Z";
+        std::fs::create_dir(dir.path().join(to)).unwrap();
+        std::fs::write(dir.path().join("journal.condemned"), format!("for a test\n{to}\n")).unwrap();
+        let reader = open().reader().unwrap();
+        assert_eq!(reader.note(COUNTER_NOTE, "JT-1").unwrap().as_deref(), Some(b"17".as_slice()), "other notes are");
+        assert_eq!(reader.note(TOLD_NOTE, "JT-1").unwrap(), None, "a seal confirmed on its word would delete the only other copy");
+    }
 }

@@ -81,7 +81,8 @@ fn only_a_seal_that_proved_itself_gives_evidence() {
         [(Security::Authenticated, Assurance::Evidence), (Security::Weak, Assurance::Claim), (Security::ClaimOnly, Assurance::Claim)]
     {
         let findings = judge(&Memory::default()).on_report(&report(read(security, says(LockClaim::Locked, false), &[])));
-        assert_eq!(kinds(&findings), [(Class::Telemetry, EventType::DeviceStatus)], "a reading that changes nothing is on record too");
+        let class = if assurance == Assurance::Evidence { Class::Receipt } else { Class::Telemetry };
+        assert_eq!(kinds(&findings), [(class, EventType::DeviceStatus)], "a reading that changes nothing is on record too");
         assert_eq!(findings[0].assurance, assurance);
         assert_eq!(findings[0].body["reason"], "read");
         assert_eq!(findings[0].body["raw"], "010203");
@@ -112,6 +113,70 @@ fn a_claim_that_contradicts_evidence_says_so_and_does_not_make_a_broken_seal_who
     assert_eq!(state(&opened[0]).contradicts_evidence, ["lock"]);
 }
 
+fn evidence(reading: SealReading, complaints: &[SealWord]) -> Report {
+    report(read(Security::Authenticated, reading, complaints))
+}
+
+#[test]
+fn a_claimed_forced_opening_that_is_proved_is_an_alarm_with_evidence() {
+    let broken = || says(LockClaim::Unlocked, true);
+    let mut judge = judge(&Memory::default());
+    judge.on_report(&evidence(says(LockClaim::Locked, false), &[]));
+    let claimed = judge.on_report(&report(claim(broken(), Protection::Plain)));
+    assert_eq!((kinds(&claimed), claimed[0].assurance), (vec![(Class::Alarm, EventType::ForcedOpen)], Assurance::Claim));
+    let proved = judge.on_report(&evidence(broken(), &[]));
+    assert_eq!((kinds(&proved), proved[0].assurance), (vec![(Class::Alarm, EventType::ForcedOpen)], Assurance::Evidence));
+    assert_eq!(proved[0].body["reason"], "read", "the claim was true");
+    assert_eq!(state(&proved[0]).contradicts_evidence, Vec::<String>::new());
+    let again = judge.on_report(&evidence(broken(), &[]));
+    assert_eq!(kinds(&again), [(Class::Telemetry, EventType::DeviceStatus)], "proved once");
+    // A claimed complaint that is proved, too.
+    let cut = [SealWord::ShackleCut];
+    judge.on_report(&report(read(Security::ClaimOnly, broken(), &cut)));
+    assert_eq!(kinds(&judge.on_report(&evidence(broken(), &cut))), [(Class::Alarm, EventType::ShackleCut)]);
+}
+
+#[test]
+fn evidence_that_refutes_a_claim_is_a_receipt_that_says_so_and_no_sealing() {
+    for proved_before in [true, false] {
+        let mut judge = judge(&Memory::default());
+        if proved_before {
+            judge.on_report(&evidence(says(LockClaim::Locked, false), &[]));
+        }
+        judge.on_report(&report(claim(says(LockClaim::Unlocked, false), Protection::Plain)));
+        let read = judge.on_report(&evidence(says(LockClaim::Locked, false), &[]));
+        assert_eq!((kinds(&read), read[0].assurance), (vec![(Class::Receipt, EventType::DeviceStatus)], Assurance::Evidence));
+        assert_eq!(read[0].body["reason"], "evidence_differs");
+    }
+    // A sealing between two readings is one, also when a claim told it first; one against a claim of it may be an opening.
+    let mut judge = judge(&Memory::default());
+    judge.on_report(&evidence(says(LockClaim::Unlocked, false), &[]));
+    judge.on_report(&report(claim(says(LockClaim::Locked, false), Protection::Plain)));
+    let opened = judge.on_report(&evidence(says(LockClaim::Unlocked, false), &[]));
+    assert_eq!((kinds(&opened), &opened[0].body["reason"]), (vec![(Class::Alarm, EventType::Unsealed)], &"evidence_differs".into()));
+    judge.on_report(&report(claim(says(LockClaim::Locked, false), Protection::Plain)));
+    assert_eq!(kinds(&judge.on_report(&evidence(says(LockClaim::Locked, false), &[]))), [(Class::Receipt, EventType::Sealed)]);
+}
+
+#[test]
+fn first_evidence_is_a_receipt_and_an_alarm_for_what_is_alarming_in_itself() {
+    for lock in [LockClaim::Locked, LockClaim::Unlocked] {
+        let first = judge(&Memory::default()).on_report(&evidence(says(lock, false), &[]));
+        assert_eq!(kinds(&first), [(Class::Receipt, EventType::DeviceStatus)]);
+    }
+    let mut judge = judge(&Memory::default());
+    judge.on_report(&report(claim(says(LockClaim::Unlocked, true), Protection::Plain)));
+    assert_eq!(kinds(&judge.on_report(&evidence(says(LockClaim::Unlocked, true), &[]))), [(Class::Alarm, EventType::Tampered)]);
+    // New evidence is not carried by the return of the seal alone, which may be dropped.
+    let gone = Heard { monotonic: std::time::Instant::now() + Duration::from_secs(600), ..Heard::now() };
+    judge.on_tick(gone);
+    let back = judge.on_report(&evidence(says(LockClaim::Locked, true), &[]));
+    assert_eq!(kinds(&back), [(Class::Telemetry, EventType::CommsRestored), (Class::Receipt, EventType::Sealed)]);
+    judge.on_tick(gone);
+    let back = judge.on_report(&evidence(SealReading { open: Some(false), ..says(LockClaim::Locked, true) }, &[]));
+    assert_eq!(kinds(&back), [(Class::Telemetry, EventType::CommsRestored), (Class::Receipt, EventType::DeviceStatus)]);
+}
+
 #[test]
 fn a_complaint_is_an_alarm_once_when_it_begins_across_restarts_too() {
     let mut first = judge(&Memory::default());
@@ -127,7 +192,8 @@ fn a_complaint_is_an_alarm_once_when_it_begins_across_restarts_too() {
         let again = judge.on_report(&report(read(Security::Authenticated, low.clone(), &cut)));
         assert_eq!(kinds(&again), [(Class::Telemetry, EventType::DeviceStatus)]);
         let gone = judge.on_report(&report(read(Security::Authenticated, low.clone(), &[])));
-        assert_eq!((kinds(&gone), gone[0].body["changed"].clone()), (kinds(&again), serde_json::json!(["complaints"])));
+        let receipt = vec![(Class::Receipt, EventType::DeviceStatus)];
+        assert_eq!((kinds(&gone), gone[0].body["changed"].clone()), (receipt, serde_json::json!(["complaints"])));
     }
 }
 
