@@ -50,11 +50,11 @@ impl Drain {
             Outcome::NOT_TOLD => return Err("it does not know what it handed over: it started anew; drain it again"),
             _ => return Err("it does not hand over its log"),
         }
-        let Answer { status, entries, .. } = answer;
-        if self.log != Some(status.log) {
+        if self.log != Some(answer.status.log) {
             return Err("it answers for another log than the one that was drained");
         }
         self.confirmed += std::mem::take(&mut self.waiting);
+        let Answer { status, entries, .. } = answer;
         let Some(first) = entries.first() else {
             let done = self.stop || status.stored == 0;
             return if done { Ok(None) } else { Err("it holds entries and hands over none") };
