@@ -53,11 +53,11 @@ impl Drain {
             Outcome::NOT_TOLD => return Err("it does not know what it handed over: it started anew; drain it again"),
             _ => return Err("it does not hand over its log"),
         }
-        let Answer { status, entries, .. } = answer;
-        if self.log != Some(status.log) {
+        if self.log != Some(answer.status.log) {
             return Err("it answers for another log than the one that was drained");
         }
         self.confirmed += std::mem::take(&mut self.waiting);
+        let Answer { status, entries, .. } = answer;
         self.remaining = Some(u32::from(status.stored));
         let Some(first) = entries.first() else {
             let done = self.stop || status.stored == 0;
