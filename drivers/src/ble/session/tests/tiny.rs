@@ -24,6 +24,9 @@ use crate::{
 
 const ANSWER: Duration = Duration::from_secs(3);
 
+/// The ATT error with which the seal asks for a moment.
+pub(super) const LATER: u8 = 0x85;
+
 /// The protocol; whether its states say whose command was last.
 pub(super) struct Tiny {
     tells_whose: bool,
@@ -46,6 +49,9 @@ impl Protocol for Tiny {
     }
     fn ports(&self) -> Ports {
         Ports::AnyPair { piece: 20 }
+    }
+    fn says_later(&self, att: u8) -> bool {
+        att == LATER
     }
     fn exchange(&self, action: Action, seal: &KnownSeal, _: &Moment) -> Result<Box<dyn Exchange>, Hindrance> {
         if seal.credentials.password.is_none() {
@@ -107,7 +113,8 @@ impl Exchange for TinyTalk {
             Input::OnDiskAndHurry => {
                 return self.write(State::Last, b"k", Effect::Confirms);
             }
-            Input::Silence | Input::Told | Input::NotOnDisk => return Step::End(Said::Nothing),
+            Input::Told => return Step::Listen { within: ANSWER },
+            Input::Silence | Input::NotOnDisk => return Step::End(Said::Nothing),
             Input::Notified(bytes) | Input::Reread(bytes) => bytes,
         };
         match (self.state, bytes) {
@@ -130,6 +137,10 @@ impl Exchange for TinyTalk {
                     stored: None,
                     raw: bytes.to_vec(),
                 }))
+            }
+            (_, b"a") => {
+                let event = SealEvent { word: SealWord::ForcedOpen, number: None, device_time: None, raw: bytes.to_vec() };
+                Step::Tell { events: vec![event], memory: Memory::Live }
             }
             (State::Piece, [b'p', number]) => {
                 let event = SealEvent { word: SealWord::Sealed, number: Some(u32::from(*number)), device_time: None, raw: bytes.to_vec() };
@@ -169,6 +180,8 @@ pub(super) enum Wrong {
     FailsAfter,
     /// The seal's answer is lost.
     Mute,
+    /// Behind the answer come an alarm and a state of before: locked (`L`) or open (`U`).
+    AndOld(u8),
     /// The answer comes twice.
     Twice,
     /// The answer comes after this many milliseconds.
@@ -289,7 +302,7 @@ impl Air for TinyAir {
             Wrong::Hangs | Wrong::HangsAfter => std::future::pending().await,
             Wrong::Fails | Wrong::FailsAfter | Wrong::Att(_) => return Err(LinkFault::Connect("it does not answer".to_owned())),
             Wrong::NoAdapter => return Err(LinkFault::Adapter("pulled".to_owned())),
-            Wrong::Not | Wrong::Mute | Wrong::Twice | Wrong::Late(_) => {}
+            Wrong::Not | Wrong::Mute | Wrong::Twice | Wrong::Late(_) | Wrong::AndOld(_) => {}
         }
         let mut seal = self.0.lock().unwrap();
         seal.notified.clear();
@@ -324,6 +337,12 @@ impl Link for TinyLink {
             Wrong::FailsAfter => return lost(),
             Wrong::HangsAfter => std::future::pending().await,
             Wrong::Mute => {}
+            Wrong::AndOld(lock) => {
+                let mut seal = shared.lock().unwrap();
+                seal.says(answer);
+                seal.says(Some(b"a".to_vec()));
+                seal.says(Some(vec![b's', lock, 0]));
+            }
             Wrong::Twice => {
                 let mut seal = shared.lock().unwrap();
                 seal.says(answer.clone());
