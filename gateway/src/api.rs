@@ -77,6 +77,16 @@ pub enum ApiError {
         /// What was wrong.
         reason: String,
     },
+    /// It took an order, and what became of it was not heard here.
+    #[error(
+        "what became of {command} was not heard ({reason}); it may go on: look in the journal for ACTION_ENDED with this commandId, and at the seal"
+    )]
+    MayGoOn {
+        /// Its name in the journal.
+        command: String,
+        /// What was wrong.
+        reason: String,
+    },
     /// It understood and will not.
     #[error("the gate refuses: {reason}")]
     Refused {

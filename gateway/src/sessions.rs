@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   Order ─► known seal? ─► receipt vouched for? ─► ACTION_INTENDED on disk ─► Desks::ask ─► ... ─► ACTION_ENDED on disk
-//!              read: no intent; the reading itself is its event              └─► progress, line by line
+//!              read: no intent; what is read is reported like             └─► progress, line by line
+//!              everything heard, and recorded as that by and by
 //!   a start that finds an intent without an end: ACTION_ENDED, outcome unknown
 //! ```
 //!
@@ -11,21 +12,18 @@
 //! - Nothing is asked of a seal that could move it, delete its log or set its clock before the intent, with who asked, is
 //!   on disk; and nothing is when the journal cannot promise the receipt of what became of it.
 //! - Every intent gets exactly one end. One that a crash left without gets it at the next start; the note that remembers
-//!   it stands and falls in the transactions of both events.
+//!   it stands and falls in the transactions of both events. From the intent on an order is a task of its own: whoever
+//!   asked can go away at any moment.
 //! - An [`Errand`] has no unlock: that goes by a permit and by nothing else.
-//! - Whoever asked and goes away calls it off, as long as the seal was not written to; after that it goes on.
+//! - Whoever asked and goes away calls it off, as long as the seal was not written to; after that it goes on. A drain or a
+//!   clock that is set ends at its next step, and its end says what had happened by then.
 
 pub mod line;
 pub mod list;
+mod settle;
+mod under_way;
 
-use std::{
-    collections::HashMap,
-    future::Future,
-    pin::Pin,
-    str::FromStr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, future::Future, pin::Pin, str::FromStr, sync::Arc, time::Duration};
 
 use segel_drivers::{
     Action, Ended, Hindrance, MacAddress, Outcome, Progress, SealId, Spent,
@@ -35,18 +33,20 @@ use segel_drivers::{
     },
 };
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::line::{End, Line};
+pub(crate) use self::settle::Settler;
+use self::under_way::{Entered, UnderWay};
 use crate::{
     clock::Clock,
     commands::Voucher,
     config::Config,
     event::{Assurance, Class, Draft, EventType, Subject},
     ingest::{RETRY_CAP, RETRY_FIRST, note_json},
-    journal::{Entry, Journal, JournalError, JournalReader, NoReceipt, Note},
+    journal::{Entry, Journal, JournalError, JournalReader, JournalStanding, NoReceipt, Note, Reserve},
 };
 
 /// The kind of note an intent without an end is kept under.
@@ -55,6 +55,8 @@ pub const NOTE: &str = "action";
 pub const WITHIN: (Duration, Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(120), Duration::from_secs(600));
 /// Orders under way at once; a gate has a handful of people.
 pub(crate) const ORDERS_MAX: usize = 64;
+/// What an intent and its end take of the log at most, in bytes: two commits of some pages each.
+const ENDS_ROOM: u64 = 64 * 1024;
 /// Lines that wait for whoever reads them; progress beyond it is left out, the end waits a moment.
 const LINES: usize = 64;
 /// How long the last line waits for a reader who does not read.
@@ -229,8 +231,9 @@ pub struct Sessions {
     journal: Journal,
     clock: Clock,
     orders: TaskTracker,
+    places: Arc<Semaphore>,
     stop: CancellationToken,
-    under_way: Mutex<HashMap<String, mpsc::Sender<oneshot::Sender<CallOff>>>>,
+    under_way: UnderWay,
 }
 
 impl std::fmt::Debug for Sessions {
@@ -294,32 +297,10 @@ impl Sessions {
             journal,
             clock,
             orders: TaskTracker::new(),
+            places: Arc::new(Semaphore::new(ORDERS_MAX)),
             stop: CancellationToken::new(),
-            under_way: Mutex::default(),
+            under_way: UnderWay::default(),
         })
-    }
-
-    /// Every order that an earlier run left without an end gets one. To be done before anything is asked.
-    ///
-    /// # Errors
-    /// When the journal cannot be read or written.
-    pub async fn settle(&self) -> Result<usize, JournalError> {
-        let reader = self.journal.reader()?;
-        let left = tokio::task::spawn_blocking(move || reader.notes(NOTE)).await.expect("reading rows does not panic")?;
-        let count = left.len();
-        for note in left {
-            let forget = Note::forget(NOTE, note.key.clone());
-            let Ok(intent) = serde_json::from_slice::<Intent>(&note.value) else {
-                tracing::error!(command = note.key, "an intended action cannot be read back; look for its ACTION_INTENDED");
-                self.journal.keep(vec![forget]).await?;
-                continue;
-            };
-            let why = "the gate ended before it knew what became of it; look at the seal".to_owned();
-            let end = End::of(&Ended { outcome: Outcome::Unknown { why, read_back: None }, spent: Spent::default() });
-            self.journal.append(self.ended(&intent, &end).with(forget)).await?;
-            tracing::warn!(command = intent.command_id, seal = %intent.seal, "what became of an action is not known");
-        }
-        Ok(count)
     }
 
     /// Takes an order; its lines come until its end.
@@ -334,9 +315,7 @@ impl Sessions {
         if order.within < WITHIN.0 || order.within > WITHIN.2 {
             return Err(Refusal::Within);
         }
-        if self.orders.len() >= ORDERS_MAX {
-            return Err(Refusal::Busy);
-        }
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Refusal::Busy)?;
         let (sender, lines) = mpsc::channel(LINES);
         let intent = Intent {
             command_id: uuid::Uuid::now_v7().to_string(),
@@ -363,19 +342,28 @@ impl Sessions {
                 return Ok(lines);
             }
         };
-        let voucher = if order.errand.changes() { Some(self.intend(&intent).await?) } else { None };
+        let (entered, wanted) = self.under_way.enter(&intent.command_id);
+        let (verdict, taken) = oneshot::channel();
         let sessions = Arc::clone(self);
+        // A task of its own: an intent that is being committed gets its end, whoever waits here or not.
         self.orders.spawn(async move {
-            // Held as long as its receipt may still have to be kept.
-            let _held = voucher;
-            sessions.perform(intent, request, sender).await;
+            let _place = place;
+            let voucher = if intent.action.changes() { sessions.intend(&intent).await.map(Some) } else { Ok(None) };
+            match voucher {
+                Ok(_held) => {
+                    // Whoever is gone by now has dropped the lines too.
+                    let _ = verdict.send(Ok(()));
+                    sessions.perform(intent, request, sender, (entered, wanted)).await;
+                }
+                Err(refusal) => drop(verdict.send(Err(refusal))),
+            }
         });
-        Ok(lines)
+        taken.await.unwrap_or(Err(Refusal::Stopping)).map(|()| lines)
     }
 
     /// The intent is on disk, and the receipt of what becomes of it is promised.
     async fn intend(&self, intent: &Intent) -> Result<Voucher, Refusal> {
-        let voucher = Voucher::ask(&self.journal.standing().borrow())?;
+        let voucher = vouched(&self.journal.standing().borrow())?;
         let draft =
             Draft::new(Class::Receipt, EventType::ActionIntended, Subject::seal(&intent.seal), self.clock.now(), Assurance::Own, intent);
         let entry = Entry::new(on_container(draft.expect("names and numbers are a small object"), intent));
@@ -384,14 +372,20 @@ impl Sessions {
         Ok(voucher)
     }
 
-    async fn perform(&self, intent: Intent, request: Request, lines: mpsc::Sender<Line>) {
-        let ended = match self.counter.ask(request) {
-            Ok(going) => self.follow(&intent.command_id, going, &lines).await,
-            Err(why) => Ended { outcome: Outcome::NotAttempted { why }, spent: Spent::default() },
+    async fn perform(&self, intent: Intent, request: Request, lines: mpsc::Sender<Line>, (_entered, wanted): (Entered, Wanted)) {
+        let not_attempted = |why| Ended { outcome: Outcome::NotAttempted { why }, spent: Spent::default() };
+        // Whoever went away while it was being recorded called it off.
+        let ended = if lines.is_closed() {
+            not_attempted(Hindrance::CalledOff)
+        } else {
+            match self.counter.ask(request) {
+                Ok(going) => self.follow(intent.action, going, wanted, &lines).await,
+                Err(why) => not_attempted(why),
+            }
         };
         let mut end = End::of(&ended);
         if intent.action.changes() {
-            let entry = self.ended(&intent, &end).with(Note::forget(NOTE, intent.command_id.clone()));
+            let entry = settle::ending(&self.clock, &intent, &end).with(Note::forget(NOTE, intent.command_id.clone()));
             end.recorded = Some(true);
             if let Err(fault) = self.journal.append(entry.clone()).await {
                 tracing::error!(command = intent.command_id, %fault, "what became of an action is not on record yet");
@@ -407,13 +401,13 @@ impl Sessions {
     }
 
     /// Follows a request to its end, tells where it is, and calls it off when that is wanted.
-    async fn follow(&self, command: &str, going: Going, lines: &mpsc::Sender<Line>) -> Ended {
+    async fn follow(&self, errand: Errand, going: Going, mut asked_off: Wanted, lines: &mpsc::Sender<Line>) -> Ended {
         let Going { mut progress, ticket, mut ended } = going;
-        let (off, mut asked_off) = mpsc::channel(1);
-        let _entered = UnderWay::enter(self, command, off);
         let (mut told, mut listened, mut moving) = (None, Listening::Yes, Moving::Unknown);
+        let mut effect = Effect::None;
         loop {
             let now = *progress.borrow_and_update();
+            effect = effect.after(now);
             if told.replace(now) != Some(now) {
                 // Whoever reads slowly misses a step, never the end.
                 let _ = lines.try_send(Line::Progress(now));
@@ -430,8 +424,11 @@ impl Sessions {
             if let Some(answer) = wanted {
                 let _ = answer.send(if off { CallOff::CalledOff } else { CallOff::GoesOn });
             }
-            // Before a connection stands there is nothing to wait for; later the session ends by itself, and knows more.
-            if off && matches!(now, Progress::Queued { .. } | Progress::Waking | Progress::Connecting { .. }) {
+            // Before a connection stands there is nothing to wait for; later the session ends by itself, and knows more. A
+            // lock that is called off was never written, whatever was tried before; a drain that waits for its next
+            // connection may have had events confirmed in the last one.
+            let idle = matches!(now, Progress::Queued { .. } | Progress::Waking | Progress::Connecting { .. });
+            if off && idle && (errand == Errand::Lock || effect == Effect::None) {
                 let why = if self.stop.is_cancelled() { Hindrance::Stopping } else { Hindrance::CalledOff };
                 return Ended { outcome: Outcome::NotAttempted { why }, spent: Spent::default() };
             }
@@ -446,31 +443,15 @@ impl Sessions {
             match self.journal.append(entry.clone()).await {
                 Ok(_) => return,
                 // The note of the intent stands: the next start says it.
-                Err(fault) if fault.is_damage() || matches!(fault, JournalError::Closed) => return,
+                Err(fault) if is_final(&fault) => return,
                 Err(_) => pause = (pause * 2).min(RETRY_CAP),
             }
         }
     }
 
-    fn ended(&self, intent: &Intent, end: &End) -> Entry {
-        let body = Ending { command_id: &intent.command_id, seal: &intent.seal, action: intent.action, asked_by: intent.asked_by, end };
-        let draft =
-            Draft::new(Class::Receipt, EventType::ActionEnded, Subject::seal(&intent.seal), self.clock.now(), Assurance::Own, &body);
-        Entry::new(on_container(draft.expect("an outcome is a small object"), intent))
-    }
-
     /// Calls an order off, as long as its seal was not written to.
     pub async fn call_off(&self, command: &str) -> CallOff {
-        let Some(off) = self.under_way().get(command).cloned() else { return CallOff::NotUnderWay };
-        let (answer, answered) = oneshot::channel();
-        if off.send(answer).await.is_err() {
-            return CallOff::NotUnderWay;
-        }
-        answered.await.unwrap_or(CallOff::NotUnderWay)
-    }
-
-    fn under_way(&self) -> MutexGuard<'_, HashMap<String, mpsc::Sender<oneshot::Sender<CallOff>>>> {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+        self.under_way.call_off(command).await
     }
 
     /// Takes no order any more, calls off what can be, and waits for the ends of the rest.
@@ -497,6 +478,14 @@ fn on_container(draft: Draft, intent: &Intent) -> Draft {
     }
 }
 
+/// Whether the journal will never take anything again in this run.
+fn is_final(fault: &JournalError) -> bool {
+    fault.is_damage() || matches!(fault, JournalError::Closed | JournalError::Replaced { .. })
+}
+
+/// Whoever wants an order called off, and waits for an answer.
+type Wanted = mpsc::Receiver<oneshot::Sender<CallOff>>;
+
 /// Whether somebody still reads the lines.
 #[derive(PartialEq)]
 enum Listening {
@@ -511,19 +500,33 @@ enum Moving {
     Asked,
 }
 
-/// An order that can be called off by its name, until this is dropped.
-struct UnderWay<'a>(&'a Sessions, String);
+/// Whether a request may have done something at the seal already, apart from the write that the ticket guards.
+#[derive(Clone, Copy, PartialEq)]
+enum Effect {
+    /// No connection ever stood.
+    None,
+    /// One stood, or may have.
+    Possible,
+}
 
-impl<'a> UnderWay<'a> {
-    fn enter(sessions: &'a Sessions, command: &str, off: mpsc::Sender<oneshot::Sender<CallOff>>) -> Self {
-        sessions.under_way().insert(command.to_owned(), off);
-        Self(sessions, command.to_owned())
+impl Effect {
+    fn after(self, now: Progress) -> Self {
+        match now {
+            Progress::Queued { .. } | Progress::Waking | Progress::Connecting { attempt: 0..=1, .. } => self,
+            // A later attempt: what came of the one before may not have been seen here.
+            Progress::Connecting { .. } => Self::Possible,
+            Progress::Authenticating | Progress::Reading | Progress::Writing | Progress::Draining { .. } | Progress::ReadingBack => {
+                Self::Possible
+            }
+        }
     }
 }
 
-impl Drop for UnderWay<'_> {
-    fn drop(&mut self) {
-        self.0.under_way().remove(&self.1);
+/// A voucher, if the end of every order that can be under way could be kept: each promises its own, all out of one room.
+fn vouched(standing: &JournalStanding) -> Result<Voucher, NoReceipt> {
+    match standing.reserve {
+        Reserve::Spent { left } if left < ORDERS_MAX as u64 * ENDS_ROOM => Err(NoReceipt::Full { left }),
+        _ => Voucher::ask(standing),
     }
 }
 

@@ -88,6 +88,12 @@ pub fn run(args: &SealArgs) -> anyhow::Result<Exit> {
             );
             Ok(Exit::Interrupted)
         }
+        Ordered::Left => {
+            eprintln!(
+                "segel: broken off before the gate gave it a name; it is called off there unless the seal was written to: what became of it, if it was recorded, is in the journal as ACTION_ENDED"
+            );
+            Ok(Exit::Interrupted)
+        }
     }
 }
 
@@ -148,6 +154,7 @@ fn result(asked: &Order, end: &End) -> String {
     let (seal, errand) = (&asked.seal, asked.errand.as_str());
     let cause = end.cause.as_deref().unwrap_or_default();
     let mut text = match end.outcome {
+        Word::Done if end.is_in_part() => format!("{seal} {errand}: IN PART"),
         Word::Done => format!("{seal} {errand}: done"),
         Word::Already => format!("{seal} {errand}: it stood so already, nothing was sent"),
         Word::Rejected => format!("{seal} {errand}: REFUSED BY THE SEAL: {cause}"),
@@ -155,7 +162,12 @@ fn result(asked: &Order, end: &End) -> String {
         Word::Unknown => format!("{seal} {errand}: UNKNOWN: {cause}. Look at the seal; do not simply ask again"),
     };
     if let Some(drained) = end.drained {
-        text.push_str(&format!(", {drained} stored events are on record and deleted at the seal"));
+        text.push_str(&format!(", {drained} stored events are on record and confirmed to the seal"));
+    }
+    if end.is_in_part() {
+        let rest = end.remaining.map_or_else(|| "the rest waits".to_owned(), |remaining| format!("{remaining} wait"));
+        let drained = if end.drained.is_none() { ", none confirmed" } else { "" };
+        text.push_str(&format!("{drained}; {rest} at the seal: {}", end.cause.as_deref().unwrap_or("it was broken off")));
     }
     if end.recorded == Some(false) {
         text.push_str("\nwhat became of it is NOT on record yet: the journal cannot be written");
@@ -211,6 +223,20 @@ mod tests {
         assert_eq!(codes, [0, 0, 11, 12, 13]);
         assert_eq!(exit(&end(Word::NotAttempted), true), Exit::Interrupted);
         assert_eq!(exit(&end(Word::Unknown), true), Exit::Unknown, "an unknown outcome is never hidden by Ctrl-C");
+    }
+
+    #[test]
+    fn a_drain_that_was_broken_off_says_how_far_it_came_and_why() {
+        let asked = Order { seal: "SGL-1".parse().unwrap(), errand: Errand::Drain, within: WITHIN.1 };
+        let of = |drained, remaining, cause: Option<&str>| {
+            result(&asked, &End { drained, remaining, cause: cause.map(str::to_owned), read_back: None, ..end(Word::Done) })
+        };
+        let whole = of(Some(7), None, None);
+        assert_eq!(whole, "SGL-1 drain: done, 7 stored events are on record and confirmed to the seal");
+        let part = of(Some(3), Some(4), Some("called off"));
+        assert_eq!(part, "SGL-1 drain: IN PART, 3 stored events are on record and confirmed to the seal; 4 wait at the seal: called off");
+        let unread = of(Some(3), None, Some("the connection broke"));
+        assert!(unread.ends_with("; the rest waits at the seal: the connection broke"), "{unread}");
     }
 
     #[test]

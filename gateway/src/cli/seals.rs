@@ -1,7 +1,7 @@
 //! `segel seals`: every seal of the register, for a person or as JSON, once or again and again.
 
 use std::{
-    collections::BTreeMap,
+    collections::BTreeSet,
     fmt::Write as _,
     io::{self, IsTerminal, Write},
     path::PathBuf,
@@ -9,7 +9,7 @@ use std::{
 };
 
 use clap::Args;
-use segel_drivers::LockClaim;
+use segel_drivers::{LockClaim, SealWord};
 
 use super::{exit::Exit, interrupt::Interrupt, settings::runtime_dir};
 use crate::{api::ask_seals, seals::Presence, sessions::list::SealLine};
@@ -51,19 +51,39 @@ pub fn run(args: &SealsArgs) -> anyhow::Result<Exit> {
     let interrupt = if args.watch { Some(Interrupt::listen()?) } else { None };
     let mut out = io::stdout().lock();
     loop {
-        let seals = runtime.block_on(ask_seals(&dir))?;
-        let text = match (args.json, args.watch) {
-            (true, false) => format!("{}\n", serde_json::to_string_pretty(&seals)?),
-            (true, true) => format!("{}\n", serde_json::to_string(&seals)?),
-            (false, watch) => format!("{}{}", if watch && out.is_terminal() { CLEAR } else { "" }, page(&seals)),
+        let seals = match (runtime.block_on(ask_seals(&dir)), args.watch) {
+            (Ok(seals), _) => Ok(seals),
+            // It may be restarting: whoever watches is told, and sees it come back.
+            (Err(fault), true) => Err(fault),
+            (Err(fault), false) => return Err(fault.into()),
         };
-        out.write_all(text.as_bytes())?;
-        out.flush()?;
+        let clear = if args.watch && !args.json && out.is_terminal() { CLEAR } else { "" };
+        let text = match seals {
+            Ok(seals) => shown(&seals, args, clear)?,
+            Err(fault) if args.json => {
+                eprintln!("segel: {fault}");
+                String::new()
+            }
+            Err(fault) => format!("{clear}{fault}\n"),
+        };
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            // Whoever read it has seen enough.
+            Err(fault) if fault.kind() == io::ErrorKind::BrokenPipe => return Ok(Exit::Good),
+            written => written?,
+        }
         // Watching has no end of its own: being told to stop is how it is done.
         if interrupt.as_ref().is_none_or(|interrupt| interrupt.wait(LOOK_EVERY)) {
             return Ok(Exit::Good);
         }
     }
+}
+
+fn shown(seals: &[SealLine], args: &SealsArgs, clear: &str) -> serde_json::Result<String> {
+    Ok(match (args.json, args.watch) {
+        (true, false) => format!("{}\n", serde_json::to_string_pretty(seals)?),
+        (true, true) => format!("{}\n", serde_json::to_string(seals)?),
+        (false, _) => format!("{clear}{}", page(seals)),
+    })
 }
 
 /// The list as a person reads it, no line wider than 100 characters.
@@ -76,14 +96,15 @@ pub fn page(seals: &[SealLine]) -> String {
     }
     let head = ["SEAL", "SPEAKS", "RATED", "HEARD", "DBM", "STATE", "BATT", "BELIEF", "SECRETS", "CONTAINER"];
     push(&mut out, &head.map(str::to_owned));
-    let mut ratings: BTreeMap<&str, String> = BTreeMap::new();
+    // One protocol is rated differently with a key and without.
+    let mut ratings = BTreeSet::new();
     for seal in seals {
         push(&mut out, &cells(seal));
-        ratings.entry(&seal.protocol).or_insert_with(|| format!("{}, {}: {}", seal.protocol, seal.security.as_str(), seal.reason));
+        ratings.insert((seal.protocol.as_str(), seal.security.as_str(), seal.reason.as_str()));
     }
     out.push('\n');
-    for rating in ratings.values() {
-        wrapped(&mut out, rating);
+    for (protocol, security, reason) in ratings {
+        wrapped(&mut out, &format!("{protocol}, {security}: {reason}"));
     }
     out
 }
@@ -98,6 +119,7 @@ fn cells(seal: &SealLine) -> [String; 10] {
     let charge = match (seal.says.battery_percent, seal.says.battery_low) {
         (Some(percent), _) => format!("{percent}%"),
         (None, Some(true)) => "LOW".to_owned(),
+        (None, _) if seal.complaints.contains(&SealWord::LowBattery) => "LOW".to_owned(),
         _ => "-".to_owned(),
     };
     [
@@ -116,24 +138,48 @@ fn cells(seal: &SealLine) -> [String; 10] {
 
 /// The worst there is to say of it in a word; with `?` where it contradicts evidence, in brackets where it is not heard.
 fn state(seal: &SealLine) -> String {
-    let word = if let Some(complaint) = seal.complaints.first() {
-        let text = serde_json::to_value(complaint).ok();
-        text.as_ref().and_then(|text| text.as_str()).unwrap_or("complains").to_uppercase()
-    } else if seal.says.tamper == Some(true) {
-        "TAMPERED".to_owned()
-    } else {
-        match (seal.says.lock, seal.says.open) {
-            (Some(LockClaim::Unlocked), _) => "open".to_owned(),
-            (Some(LockClaim::Locked), Some(true)) => "DOOR OPEN".to_owned(),
-            (Some(LockClaim::Locked), _) => "locked".to_owned(),
-            (None, _) => "-".to_owned(),
-        }
-    };
+    let word = worst(seal);
     let doubt = if seal.contradicts_evidence.is_empty() { "" } else { "?" };
-    if seal.presence == Some(Presence::NotHeard) && seal.heard_ago_ms.is_none() {
-        format!("({word}{doubt})")
-    } else {
-        format!("{word}{doubt}")
+    if seal.presence == Some(Presence::NotHeard) { format!("({word}{doubt})") } else { format!("{word}{doubt}") }
+}
+
+/// At most 8 characters: what says that it was broken before what says how it stands, and that before every other complaint.
+fn worst(seal: &SealLine) -> &'static str {
+    const BROKEN: [SealWord; 4] = [SealWord::ForcedOpen, SealWord::ShackleCut, SealWord::EmergencyOpened, SealWord::CoverOpened];
+    if let Some(broken) = BROKEN.into_iter().find(|word| seal.complaints.contains(word)) {
+        return short(broken);
+    }
+    if seal.says.tamper == Some(true) {
+        return "TAMPERED";
+    }
+    match (seal.says.lock, seal.says.open) {
+        (Some(LockClaim::Locked) | None, Some(true)) => "NOT SHUT",
+        (Some(LockClaim::Unlocked), _) => "open",
+        (Some(LockClaim::Locked), _) => "locked",
+        (None, _) => seal.complaints.first().map_or("-", |word| short(*word)),
+    }
+}
+
+/// A word of a seal that fits into its column with a doubt and in brackets.
+fn short(word: SealWord) -> &'static str {
+    match word {
+        SealWord::ForcedOpen => "FORCED",
+        SealWord::ShackleCut => "CUT",
+        SealWord::EmergencyOpened => "EMERGENC",
+        SealWord::CoverOpened => "COVER",
+        SealWord::Sealed => "sealed",
+        SealWord::Unsealed => "unsealed",
+        SealWord::WrongPassword => "WRONG PW",
+        SealWord::OpenTooLong => "OPENLONG",
+        SealWord::LowBattery => "LOW BATT",
+        SealWord::MotorStuck => "STUCK",
+        SealWord::LocallySealed => "by hand",
+        SealWord::SealingCancelled => "CANCELED",
+        SealWord::Restarted => "RESTART",
+        SealWord::TimeSet => "time set",
+        SealWord::LogLost => "LOG LOST",
+        SealWord::Abnormal => "ABNORMAL",
+        SealWord::Heartbeat => "-",
     }
 }
 
@@ -149,7 +195,7 @@ fn age(seconds: u64) -> String {
 
 /// Columns of fixed width, so that a screen that is redrawn does not jump; together 100 characters.
 fn push(out: &mut String, cells: &[String; 10]) {
-    const WIDTHS: [usize; 10] = [15, 8, 13, 10, 4, 10, 4, 8, 7, 11];
+    const WIDTHS: [usize; 10] = [15, 8, 13, 10, 4, 11, 4, 8, 7, 11];
     let mut line = String::new();
     for (cell, width) in cells.iter().zip(WIDTHS) {
         let _ = write!(line, "{:width$} ", shortened(cell, width));
@@ -180,7 +226,7 @@ fn wrapped(out: &mut String, text: &str) {
 
 #[cfg(test)]
 mod tests {
-    use segel_drivers::{SealWord, Security};
+    use segel_drivers::Security;
 
     use super::*;
     use crate::{event::Assurance, seals::SealSays};
@@ -228,7 +274,7 @@ mod tests {
         assert!(page.lines().all(|line| line.chars().count() <= WIDTH), "{page}");
         let first = page.lines().nth(1).unwrap();
         assert!(first.starts_with("…4567890123456") || first.starts_with('…'), "{first}");
-        for part in ["01234567 nokelock", "119 s ago", "-127", "100%", "evidence", "key+pw", "CSQU3054383", "…Y_OPENED?"] {
+        for part in ["01234567 nokelock", "119 s ago", "-127", "100%", "evidence", "key+pw", "CSQU3054383", "EMERGENC?"] {
             assert!(first.contains(part), "{part}: {first}");
         }
         assert!(page.lines().nth(2).unwrap().contains("never"), "{page}");
@@ -243,6 +289,27 @@ mod tests {
         seal.presence = Some(Presence::NotHeard);
         assert_eq!(state(&seal), "(TAMPERED)");
         seal.complaints = vec![SealWord::ShackleCut];
-        assert_eq!(state(&seal), "(SHACKLE_CUT)");
+        assert_eq!(state(&seal), "(CUT)");
+        // Heard earlier in this run, and not any more.
+        seal.heard_ago_ms = Some(600_000);
+        seal.contradicts_evidence = vec!["lock".to_owned()];
+        assert_eq!(state(&seal), "(CUT?)");
+        seal.complaints = vec![SealWord::LowBattery, SealWord::CoverOpened, SealWord::ForcedOpen];
+        assert_eq!(worst(&seal), "FORCED");
+        seal.complaints.truncate(1);
+        assert_eq!(worst(&seal), "TAMPERED");
+        seal.says.tamper = None;
+        assert_eq!(worst(&seal), "open", "a low battery hides no open seal");
+        seal.says = SealSays { lock: Some(LockClaim::Locked), open: Some(true), ..SealSays::default() };
+        assert_eq!(worst(&seal), "NOT SHUT");
+        seal.says = SealSays::default();
+        assert_eq!(worst(&seal), "LOW BATT");
+    }
+
+    #[test]
+    fn a_protocol_that_is_rated_twice_has_both_its_reasons_below() {
+        let keyless = SealLine { security: Security::Weak, reason: "the second reason".to_owned(), ..line("SGL-2") };
+        let page = page(&[line("SGL-1"), keyless]);
+        assert!(page.contains("nokelock, authenticated: a reason") && page.contains("nokelock, weak: the second reason"), "{page}");
     }
 }

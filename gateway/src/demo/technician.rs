@@ -79,5 +79,6 @@ pub(super) async fn ask(run_dir: &Path, errand: Errand) -> anyhow::Result<(End, 
     match ended {
         Ordered::Ended(end) => Ok((end, way)),
         Ordered::GoesOn { command } => anyhow::bail!("{command} goes on although nobody called it off"),
+        Ordered::Left => anyhow::bail!("it was left although nobody said so"),
     }
 }

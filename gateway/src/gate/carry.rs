@@ -34,6 +34,7 @@ use crate::{
         CARRIED, Entry, Journal, JournalError, JournalReader, LEGACY_NOTE, Legacy, NOTE_MAX, Note, Plan, Room, Salvage, Saved, Stretch,
     },
     seals,
+    sessions::{self, Settler},
 };
 
 /// Events carried in one transaction: some milliseconds of the disk.
@@ -49,7 +50,7 @@ const KEPT_WITHIN: Duration = Duration::from_millis(1_500);
 const BROKEN_LOOKS: u32 = 60;
 /// The kinds of notes that are copied late. A state's form is that of this version: the notes of states were there at
 /// once or are built anew.
-const LATE: [&str; 6] = [COUNTER_NOTE, commands::NOTE, READER_NOTE, CLOCK_NOTE.0, LEGACY_NOTE, seals::NOTE];
+const LATE: [&str; 7] = [COUNTER_NOTE, commands::NOTE, READER_NOTE, CLOCK_NOTE.0, LEGACY_NOTE, seals::NOTE, sessions::NOTE];
 /// Why a gate without an uplink carries nothing.
 const NOBODY: &str = "this gate reports to nobody: nothing of it was to be delivered";
 
@@ -122,6 +123,8 @@ pub(crate) struct Carry {
     journal: Journal,
     clock: Clock,
     counting: Counting,
+    /// Ends what an order intended in the journal set aside and never ended.
+    settler: Settler,
     retry: Duration,
     /// Journals that cannot be opened, which was said, and how many looks in a row spoke against the file.
     looks: HashMap<String, u32>,
@@ -192,8 +195,8 @@ async fn reading<T: Send + 'static>(
 }
 
 impl Carry {
-    pub(crate) fn new(journal: Journal, clock: Clock, counting: Counting) -> Self {
-        Self { journal, clock, counting, retry: RETRY, looks: HashMap::new(), stuck: false }
+    pub(crate) fn new(journal: Journal, clock: Clock, counting: Counting, settler: Settler) -> Self {
+        Self { journal, clock, counting, settler, retry: RETRY, looks: HashMap::new(), stuck: false }
     }
 
     /// Carries over until nothing is owed any more, or until told to stop.
@@ -343,6 +346,8 @@ impl Carry {
         }
         legacy.notes += copied;
         if copied == 0 {
+            // As long as these notes are owed on disk, what is ended here keeps its note and is not copied once more.
+            self.settler.settle().await?;
             (legacy.notes_owed, legacy.notes_whole) = (false, old.notes_whole());
             tracing::info!(
                 notes = legacy.notes,
@@ -480,7 +485,7 @@ mod tests {
     }
 
     fn carry(journal: &Journal, counting: Counting) -> Carry {
-        Carry { retry: Duration::from_millis(1), ..Carry::new(journal.clone(), clock(), counting) }
+        Carry { retry: Duration::from_millis(1), ..Carry::new(journal.clone(), clock(), counting, Settler::of(journal.clone(), clock())) }
     }
 
     /// A journal with three alarms and two notes, told to be set aside; its directory's name is known beforehand.
@@ -492,6 +497,10 @@ mod tests {
             journal.append(Entry::new(draft)).await.unwrap();
         }
         journal.keep(vec![Note::keep(COUNTER_NOTE, "JT-1", "17"), Note::keep(COUNTER_NOTE, "JT-2", "4")]).await.unwrap();
+        let intent = serde_json::json!({
+            "commandId": "c-1", "seal": "SGL-1", "action": "lock", "withinS": 20, "askedBy": {"uid": 1}, "protocol": "segel",
+        });
+        journal.keep(vec![Note::keep(sessions::NOTE, "c-1", intent.to_string())]).await.unwrap();
         journal.keep(vec![Note::keep(Legacy::NOT_INHERITED, "alarm/1", "told")]).await.unwrap();
         journal.close().await.unwrap();
         let to = dir.join("journal.damaged-20261121T080000Z");
@@ -539,6 +548,15 @@ mod tests {
         assert_eq!(note(&journal, COUNTER_NOTE, "JT-1").as_deref(), Some("17"));
         assert_eq!(note(&journal, COUNTER_NOTE, "JT-2").as_deref(), Some("5"), "what is newer stays");
         assert_eq!(note(&journal, Legacy::NOT_INHERITED, "alarm/1"), None);
+        let mut ends = Vec::new();
+        let take = |record: &crate::journal::Record| {
+            if record.kind == "ACTION_ENDED" {
+                ends.push(serde_json::from_slice::<serde_json::Value>(&record.doc).unwrap()["data"].clone());
+            }
+        };
+        journal.reader().unwrap().each(Class::Receipt, take).unwrap();
+        assert_eq!(ends.len(), 1, "an order open at the crash gets its end, once: {ends:?}");
+        assert_eq!((&ends[0]["commandId"], &ends[0]["outcome"]), (&"c-1".into(), &"unknown".into()));
     }
 
     #[tokio::test]

@@ -141,7 +141,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GateErro
     let health = tokio::spawn(Health::new(board, Arc::clone(&broker), &source, run_id, space_view).run(stop_health.clone()));
     parts.spawn(space.run(stop_rest.clone()));
     parts.spawn(noticing);
-    parts.spawn(carry::Carry::new(journal.clone(), clock.clone(), carry::counting(&config)).run(stop_rest.clone()));
+    parts.spawn(carry::Carry::new(journal.clone(), clock.clone(), carry::counting(&config), sessions.settler()).run(stop_rest.clone()));
     parts.spawn(
         proof::Proof::new(journal.clone(), clock.clone(), carry::counting(&config), config.journal.proof_every).run(stop_rest.clone()),
     );

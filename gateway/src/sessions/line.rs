@@ -75,7 +75,7 @@ pub struct End {
     /// Stored events handed over and confirmed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub drained: Option<u32>,
-    /// Stored events it still holds, where it said so.
+    /// Stored events that still wait at the seal, where it was broken off; why stands in the cause.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub remaining: Option<u32>,
     /// Where the time went.
@@ -141,6 +141,12 @@ impl From<&SealStatus> for ReadBack {
 }
 
 impl End {
+    /// Whether it was done in part: something of it still waits, or it says why it stopped.
+    #[must_use]
+    pub fn is_in_part(&self) -> bool {
+        self.outcome == Word::Done && (self.remaining.is_some_and(|remaining| remaining > 0) || self.cause.is_some())
+    }
+
     /// The end as it is told and recorded.
     #[must_use]
     pub fn of(ended: &Ended) -> Self {

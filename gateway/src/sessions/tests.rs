@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     config::LoadArgs,
     event::{Seq, Source, document::Head},
-    journal::JournalConfig,
+    journal::{JournalConfig, LEGACY_NOTE, Legacy},
 };
 
 /// What the counter is to do with the next request.
@@ -210,7 +210,7 @@ async fn before_the_write_it_can_be_called_off_and_after_it_goes_on() {
     let bench = bench();
     let mut lines = bench.sessions.begin(order(Errand::Lock)).await.unwrap();
     let Some(Line::Accepted { command, .. }) = lines.recv().await else { panic!("the first line names it") };
-    until(|| bench.sessions.under_way().contains_key(&command)).await;
+    until(|| bench.sessions.under_way.is_in(&command)).await;
     assert_eq!(bench.sessions.call_off(&command).await, CallOff::CalledOff);
     let end = last(lines).await;
     assert_eq!((end.outcome, end.recorded), (line::Word::NotAttempted, Some(true)));
@@ -223,7 +223,7 @@ async fn before_the_write_it_can_be_called_off_and_after_it_goes_on() {
     let sessions = Sessions::new(Played(Arc::clone(&written)), &bench.config, bench.journal.clone(), clock());
     let mut lines = sessions.begin(order(Errand::Lock)).await.unwrap();
     let Some(Line::Accepted { command, .. }) = lines.recv().await else { panic!("the first line names it") };
-    until(|| sessions.under_way().contains_key(&command)).await;
+    until(|| sessions.under_way.is_in(&command)).await;
     assert_eq!(sessions.call_off(&command).await, CallOff::GoesOn);
     // Whoever asked goes away, and it is on record all the same.
     drop(lines);
@@ -244,6 +244,122 @@ async fn whoever_goes_away_calls_it_off_and_a_closing_gate_too() {
     timeout(Duration::from_secs(30), sessions.close()).await.unwrap();
     assert!(last(lines).await.cause.unwrap().contains("stopping"));
     assert!(matches!(sessions.begin(order(Errand::Drain)).await, Err(Refusal::Stopping)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_goes_away_while_the_intent_is_being_recorded_leaves_no_intent_without_its_end() {
+    let bench = bench();
+    for _ in 0..20 {
+        let mut asking = Box::pin(bench.sessions.begin(order(Errand::Lock)));
+        // Asked once, so that it is under way, and dropped there as a server drops what nobody waits for.
+        assert!(std::future::Future::poll(asking.as_mut(), &mut std::task::Context::from_waker(std::task::Waker::noop())).is_pending());
+        drop(asking);
+    }
+    until(|| bench.sessions.orders.is_empty()).await;
+    let of = |kind: &str| receipts(&bench.journal).into_iter().filter(|(word, _)| word == kind).collect::<Vec<_>>();
+    let (intents, ends) = (of("ACTION_INTENDED"), of("ACTION_ENDED"));
+    assert_eq!((intents.len(), ends.len()), (20, 20));
+    for (_, intent) in &intents {
+        let of_it: Vec<_> = ends.iter().filter(|(_, end)| end["commandId"] == intent["commandId"]).collect();
+        assert_eq!(of_it.len(), 1, "{intent}");
+        assert_eq!(of_it[0].1["outcome"], "not_attempted");
+    }
+    assert!(bench.play.asked.lock().unwrap().is_empty(), "no seal was asked");
+    assert!(bench.journal.reader().unwrap().notes(NOTE).unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_called_off_after_it_had_an_effect_ends_with_what_it_did() {
+    let bench = bench();
+    let mut lines = bench.sessions.begin(order(Errand::Drain)).await.unwrap();
+    let Some(Line::Accepted { command, .. }) = lines.recv().await else { panic!("the first line names it") };
+    for stage in [Progress::Draining { events: 3 }, Progress::Queued { ahead: 1 }] {
+        bench.play.progress.send_replace(stage);
+        while lines.recv().await != Some(Line::Progress(stage)) {}
+    }
+    assert_eq!(bench.sessions.call_off(&command).await, CallOff::CalledOff);
+    bench.play.ends(Outcome::Done { evidence: Evidence::Reported, status: None, drained: 3 });
+    let end = last(lines).await;
+    assert_eq!((end.outcome, end.drained), (line::Word::Done, Some(3)), "three are deleted at the seal, and that is said");
+}
+
+#[test]
+fn an_end_that_no_trying_can_keep_is_not_tried_for_ever() {
+    assert!(is_final(&JournalError::Replaced { dir: "/var/lib/segel".into() }) && is_final(&JournalError::Closed));
+    let full = rusqlite::ffi::Error { code: rusqlite::ErrorCode::DiskFull, extended_code: 13 };
+    assert!(!is_final(&JournalError::from(rusqlite::Error::SqliteFailure(full, None))), "a disk can have room again");
+}
+
+#[test]
+fn every_order_that_can_be_under_way_has_room_for_its_end_before_one_is_taken() {
+    let with = |left| JournalStanding { reserve: Reserve::Spent { left }, ..JournalStanding::default() };
+    let needed = ORDERS_MAX as u64 * ENDS_ROOM;
+    assert!(vouched(&with(needed)).is_ok());
+    assert!(matches!(vouched(&with(needed - 1)), Err(NoReceipt::Full { .. })));
+    assert!(vouched(&JournalStanding::default()).is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_orders_than_allowed_are_under_way_however_many_ask_at_once() {
+    let bench = bench();
+    let asked = (0..ORDERS_MAX + 10).map(|_| {
+        let sessions = Arc::clone(&bench.sessions);
+        tokio::spawn(async move { sessions.begin(order(Errand::Lock)).await })
+    });
+    let mut taken = Vec::new();
+    let mut busy = 0;
+    for asked in asked.collect::<Vec<_>>() {
+        match asked.await.unwrap() {
+            Ok(lines) => taken.push(lines),
+            Err(Refusal::Busy) => busy += 1,
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert_eq!((taken.len(), busy), (ORDERS_MAX, 10));
+    drop(taken);
+    until(|| bench.sessions.orders.is_empty()).await;
+    let _lines = bench.sessions.begin(order(Errand::Lock)).await.expect("a place is free again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settling_beside_orders_under_way_leaves_them_alone_and_an_unreadable_intent_gets_its_end() {
+    let bench = bench();
+    let lines = bench.sessions.begin(order(Errand::Lock)).await.unwrap();
+    until(|| !bench.play.asked.lock().unwrap().is_empty()).await;
+    bench.journal.keep(vec![Note::keep(NOTE, "0198-unreadable", "{\"of\":\"another form\"}")]).await.unwrap();
+    let reader = bench.journal.reader().unwrap();
+    until(|| reader.notes(NOTE).unwrap().len() == 2).await;
+    assert_eq!(bench.sessions.settle().await.unwrap(), 1);
+    assert_eq!(bench.sessions.settle().await.unwrap(), 0);
+    let end = &receipts(&bench.journal)[1].1;
+    assert_eq!((&end["commandId"], &end["outcome"]), (&"0198-unreadable".into(), &"unknown".into()));
+    bench.play.ends(done());
+    assert_eq!(last(lines).await.outcome, line::Word::Done);
+    assert_eq!(words(&bench.journal), ["ACTION_INTENDED", "ACTION_ENDED", "ACTION_ENDED"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_intent_whose_note_is_copied_late_again_and_again_is_ended_once() {
+    let bench = bench();
+    let intent = serde_json::json!({
+        "commandId": "c-1", "seal": "SGL-1", "action": "lock", "withinS": 20, "askedBy": {"uid": 1}, "protocol": "segel",
+    });
+    let owing = |owed| Legacy { name: "journal.damaged-1".into(), notes_owed: owed, ..legacy() };
+    let reader = bench.journal.reader().unwrap();
+    bench.journal.keep(vec![owing(true).note(), Note::keep(NOTE, "c-1", intent.to_string())]).await.unwrap();
+    until(|| reader.note(NOTE, "c-1").unwrap().is_some()).await;
+    assert_eq!(bench.sessions.settle().await.unwrap(), 1);
+    assert!(reader.note(NOTE, "c-1").unwrap().is_some(), "or it would be copied once more, and ended once more");
+    assert_eq!(bench.sessions.settle().await.unwrap(), 0);
+    bench.journal.keep(vec![owing(false).note()]).await.unwrap();
+    until(|| !serde_json::from_slice::<Legacy>(&reader.notes(LEGACY_NOTE).unwrap()[0].value).unwrap().notes_owed).await;
+    assert_eq!(bench.sessions.settle().await.unwrap(), 0);
+    until(|| reader.note(NOTE, "c-1").unwrap().is_none()).await;
+    assert_eq!(words(&bench.journal), ["ACTION_ENDED"]);
+}
+
+fn legacy() -> Legacy {
+    Legacy { name: String::new(), reason: String::new(), notes: 0, notes_whole: false, notes_owed: true, announced: true, plan: None }
 }
 
 #[tokio::test(flavor = "multi_thread")]
