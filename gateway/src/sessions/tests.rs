@@ -278,7 +278,7 @@ async fn a_drain_called_off_after_it_had_an_effect_ends_with_what_it_did() {
         while lines.recv().await != Some(Line::Progress(stage)) {}
     }
     assert_eq!(bench.sessions.call_off(&command).await, CallOff::CalledOff);
-    bench.play.ends(Outcome::Done { evidence: Evidence::Reported, status: None, drained: 3 });
+    bench.play.ends(Outcome::Done { evidence: Evidence::Reported, status: None, drained: 3, remaining: None, interrupted: None });
     let end = last(lines).await;
     assert_eq!((end.outcome, end.drained), (line::Word::Done, Some(3)), "three are deleted at the seal, and that is said");
 }
