@@ -189,9 +189,9 @@ impl Tellings {
             marks.course = course;
         }
         if is_fleeting(memory, event) {
-            marks.live.extend(mark)
+            marks.live.extend(mark);
         } else {
-            marks.marks.extend(mark)
+            marks.marks.extend(mark);
         }
         EntryStanding::New { missed_before, course }
     }
