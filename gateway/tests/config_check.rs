@@ -210,10 +210,32 @@ fn keys_of_seals_in_a_file_everybody_may_read_are_refused_and_in_a_private_one_a
     let folder = Folder::with(&MINIMAL.replace("[uplink]", "seals_file = \"seals.toml\"\n[uplink]"));
     let seals = folder
         .write("seals.toml", "[[seal]]\nid = \"JT-1\"\naddress = \"A4:C1:38:0B:52:01\"\nkey = \"0f1e2d3c4b5a69788796a5b4c3d2e1f0\"\n");
-    for (mode, good) in [(0o600, true), (0o640, true), (0o644, false), (0o602, false)] {
+    for (mode, good) in [(0o600, true), (0o640, true), (0o660, false), (0o644, false), (0o602, false)] {
         fs::set_permissions(&seals, fs::Permissions::from_mode(mode)).unwrap();
         let loaded = segel::config::Config::load(&folder.args());
         assert_eq!(loaded.is_ok(), good, "{mode:o}: {loaded:?}");
         assert!(!format!("{loaded:?}").contains("0f1e2d3c"), "Debug shows a key");
     }
+}
+
+#[test]
+fn waits_that_make_connections_to_seals_useless_are_refused_or_warned_of() {
+    let said = |sessions: &str| {
+        let folder = Folder::with(&format!("{MINIMAL}\n[sessions]\n{sessions}\n"));
+        folder.check(&folder.args(), Form::Text)
+    };
+    for refused in ["read_back_s = 14", "heard_within_s = 4"] {
+        assert_eq!(said(refused).1, Exit::Configuration, "{refused}");
+    }
+    for (sessions, warning) in [
+        ("heard_within_s = 11", "they tell of it only every 11 s"),
+        ("connect_timeout_s = 61", "an order has 120 s"),
+        ("call_timeout_s = 21", "they do not fit into 60 s"),
+        ("read_back_s = 15\ncall_timeout_s = 6", "they do not fit into 15 s"),
+    ] {
+        let (text, exit) = said(sessions);
+        assert!(exit == Exit::Good && text.contains(warning), "{sessions}:\n{text}");
+    }
+    let (text, _) = said("heard_within_s = 12\nconnect_timeout_s = 60\ncall_timeout_s = 20\nread_back_s = 60");
+    assert!(!text.contains("sessions.heard_within_s`") && !text.contains("do not fit") && !text.contains("an order has"), "{text}");
 }

@@ -109,11 +109,14 @@ fn a_link_out_of_the_directory_is_not_followed() {
 fn keys_others_may_read_or_change_are_refused() {
     let folder = folder("keys");
     let file = folder.write("keys/JT-1.toml", format!("key = \"{KEY}\"\n"));
-    for (bits, good) in [(0o600, true), (0o640, true), (0o644, false), (0o602, false)] {
+    for (bits, good) in [(0o600, true), (0o640, true), (0o660, false), (0o620, false), (0o644, false), (0o602, false)] {
         mode(&file, bits);
         assert_eq!(checked(&folder).1 == Exit::Good, good, "{bits:o}");
     }
     mode(&file, 0o600);
+    mode(&folder.path("keys"), 0o770);
+    let (text, exit) = checked(&folder);
+    assert!(exit == Exit::Configuration && text.contains("its group may put keys"), "{text}");
     mode(&folder.path("keys"), 0o777);
     let (text, exit) = checked(&folder);
     assert!(exit == Exit::Configuration && text.contains("everybody on this computer may put keys"), "{text}");

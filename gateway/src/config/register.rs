@@ -20,8 +20,6 @@ use crate::container::{ContainerNumber, Iso6346};
 
 /// The keys of a seal.
 const KEYS: [&str; 7] = ["id", "address", "protocol", "device_number", "key", "epc", "container"];
-/// Permission bits that open a file to everybody: read and write.
-pub(super) const EVERYBODY: u32 = 0o006;
 
 /// A seal of the register, and where its number and its key stand.
 #[derive(Debug)]
@@ -33,21 +31,24 @@ pub(super) struct Entry {
 
 /// Reads the register; what is wrong goes to `findings`.
 pub(super) fn read(path: &Path, rank: usize, findings: &mut Findings) -> Vec<Entry> {
-    let file = match SourceFile::read(path, rank, Secrecy::Seals, SEALS_FILE_MAX_BYTES) {
-        Ok(file) => Arc::new(file),
+    match SourceFile::read(path, rank, Secrecy::Seals, SEALS_FILE_MAX_BYTES) {
+        Ok(file) => of(&Arc::new(file), findings),
         Err(fault) => {
             findings.fault(fault.key("gate.seals_file"));
-            return Vec::new();
+            Vec::new()
         }
-    };
-    let trusted = syntax::parse(&file, findings);
+    }
+}
+
+/// The seals of one file; with a key in it it is secret.
+fn of(file: &Arc<SourceFile>, findings: &mut Findings) -> Vec<Entry> {
+    let trusted = syntax::parse(file, findings);
     let table = trusted.table();
-    let mut reading = Reading { file: &file, findings, seen: HashMap::new(), keys: 0 };
+    let mut reading = Reading { file, findings, seen: HashMap::new(), keys: 0 };
     let seals = reading.document(&table);
-    if reading.keys > 0 && file.mode & EVERYBODY != 0 {
-        let place = Place::Whole { path: path.to_owned(), rank };
-        let problem = format!("everybody on this computer may read or change the keys of seals (mode {:04o})", file.mode);
-        let remedy = format!("chmod 0640 {0} and chgrp it to the group that runs segel", path.display());
+    let exposures = if reading.keys > 0 { file.exposures() } else { Vec::new() };
+    for (problem, remedy) in exposures {
+        let place = Place::Whole { path: file.path.clone(), rank: file.rank };
         findings.fault(Fault::new(place, problem, remedy).key("gate.seals_file"));
     }
     seals
@@ -232,5 +233,24 @@ fn form(name: &str) -> (&'static str, &'static str) {
         "address" => ("this is no Bluetooth address", "write six pairs of hex digits, e.g. \"A4:C1:38:0B:52:01\""),
         "epc" => ("this is no EPC", "write 1 to 62 whole bytes as hex digits"),
         _ => ("this is no container number", "write capitals and digits without spaces, e.g. \"CSQU3054383\""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_in_a_register_of_another_user_are_refused() {
+        let me = rustix::process::geteuid().as_raw();
+        for (owner, mode, good) in [(me, 0o640, true), (0, 0o640, true), (me + 1, 0o640, false), (me, 0o660, false), (me, 0o604, false)] {
+            for (key, with) in [("", false), ("key = \"0f1e2d3c4b5a69788796a5b4c3d2e1f0\"\n", true)] {
+                let text = format!("[[seal]]\nid = \"JT-1\"\naddress = \"A4:C1:38:0B:52:01\"\n{key}");
+                let file = SourceFile { path: "seals.toml".into(), rank: 0, text, mode, owner, secrecy: Secrecy::Seals };
+                let mut findings = Findings::default();
+                assert_eq!(of(&Arc::new(file), &mut findings).len(), 1);
+                assert_eq!(findings.finish(false).is_ok(), good || !with, "owner {owner}, mode {mode:o}, key {with}");
+            }
+        }
     }
 }

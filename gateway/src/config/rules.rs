@@ -12,6 +12,11 @@ use super::{
     names::{Transport, UplinkUrl},
 };
 
+/// Seconds between two tellings of a standing seal by the slowest adapter, rounded up.
+const GAP_S: i64 = 12;
+/// Seconds an order to a seal has when nobody says otherwise.
+const ORDER_S: i64 = crate::sessions::WITHIN.1.as_secs().cast_signed();
+
 /// The rules over one configuration.
 pub(super) struct Rules<'a> {
     /// What was given.
@@ -53,6 +58,7 @@ impl Rules<'_> {
         self.waits("reopen.first_ms", "reopen.cap_s");
         self.waits("uplink.backoff_first_ms", "uplink.backoff_cap_s");
         self.space();
+        self.sessions();
         if self.truth("broker.enabled") {
             self.pair("broker.tls_cert_file", "broker.tls_key_file");
             self.broker();
@@ -114,6 +120,39 @@ impl Rules<'_> {
             let problem = format!("telemetry would be refused (below {refused} MiB) before anybody is warned (below {warned} MiB)");
             let fault = self.at(warn, problem, "write a number at least as large as space_scarce_mib, or make that one smaller");
             self.findings.fault(fault);
+        }
+    }
+
+    fn number(&self, dotted: &str) -> Option<i64> {
+        match self.scalar(dotted)? {
+            Scalar::Number(number) => Some(number),
+            Scalar::Text(_) | Scalar::Truth(_) => None,
+        }
+    }
+
+    /// What makes orders to seals fail that need not.
+    fn sessions(&mut self) {
+        let [heard, connect, call, read_back] =
+            ["sessions.heard_within_s", "sessions.connect_timeout_s", "sessions.call_timeout_s", "sessions.read_back_s"];
+        if let Some(within) = self.number(heard).filter(|within| *within < GAP_S) {
+            let problem =
+                format!("with some adapters a seal that stands there counts as gone after {within} s: they tell of it only every 11 s");
+            self.findings.warn(self.at(heard, problem, format!("write {GAP_S} or more, unless this adapter tells more often")));
+        }
+        if let Some(once) = self.number(connect).filter(|once| once * 2 > ORDER_S) {
+            let problem =
+                format!("an order has {ORDER_S} s when nobody says otherwise, and two attempts to connect of {once} s take longer");
+            self.findings.warn(self.at(connect, problem, format!("write {} or less", ORDER_S / 2)));
+        }
+        if let (Some(once), Some(all)) = (self.number(call), self.number(read_back))
+            && once * 3 > all
+        {
+            let (from, to) = if self.merged.get(call).is_some() { (call, read_back) } else { (read_back, call) };
+            let problem = format!("reading back what a seal did takes three calls; of {once} s each they do not fit into {all} s");
+            let warning = self.at(from, problem, format!("make `{call}` smaller or `{read_back}` larger"));
+            let warning =
+                if self.merged.get(to).is_some() { warning.also(self.place(to), format!("`{to}` is given here")) } else { warning };
+            self.findings.warn(warning);
         }
     }
 

@@ -33,8 +33,8 @@ use toml::{
 
 use super::{
     fault::{Fault, Findings, Place},
-    register::{EVERYBODY, Entry},
-    source::{SEALS_FILE_MAX_BYTES, Secrecy, SourceFile},
+    register::Entry,
+    source::{SEALS_FILE_MAX_BYTES, Secrecy, SourceFile, foreign},
     suggest::nearest,
     syntax,
 };
@@ -48,9 +48,7 @@ const SETTING: &str = "gate.seal_keys";
 /// What a seal has here.
 const WORDS: [&str; 2] = ["key", "password"];
 /// Permission bits by which others could put other keys into a directory.
-const OTHERS_WRITE: u32 = 0o002;
-/// The user who may do everything anyway.
-const ROOT: u32 = 0;
+const OTHERS_WRITE: u32 = 0o022;
 
 /// Reads the keys and gives them to their seals; what is wrong goes to `findings`.
 pub(super) fn read(path: &Path, rank: usize, entries: &mut [Entry], findings: &mut Findings) {
@@ -110,7 +108,8 @@ impl Reading<'_> {
 
     /// One file for all seals: a table per seal.
     fn file(&mut self, path: &Path) {
-        let Some(file) = self.source(path, SEALS_FILE_MAX_BYTES) else { return };
+        let file = SourceFile::read(path, self.rank, Secrecy::Keys, SEALS_FILE_MAX_BYTES);
+        let Some(file) = self.secret_file(path, file) else { return };
         let trusted = syntax::parse(&file, self.findings);
         let table = trusted.table();
         for (name, value) in &table {
@@ -141,8 +140,8 @@ impl Reading<'_> {
                 self.warn(self.whole(&path), "this is no file of a seal's key and is not read", "name it MAKER-NUMBER.toml, or remove it");
                 continue;
             };
-            match fs::canonicalize(&path) {
-                Ok(real) if real.starts_with(&inside) => {}
+            let real = match fs::canonicalize(&path) {
+                Ok(real) if real.starts_with(&inside) => real,
                 Ok(_) => {
                     let remedy = "put the file itself there; links are followed only inside the directory";
                     self.warn(self.whole(&path), "this leads out of the directory and is not read", remedy);
@@ -152,8 +151,10 @@ impl Reading<'_> {
                     self.fault(self.whole(&path), format!("the file cannot be found: {error}"), "repair the link, or remove it");
                     continue;
                 }
-            }
-            let Some(file) = self.source(&path, KEY_FILE_MAX_BYTES) else { continue };
+            };
+            // What was found inside is what is read, also when somebody puts a link there now.
+            let file = SourceFile::read_found(&path, &real, self.rank, Secrecy::Keys, KEY_FILE_MAX_BYTES);
+            let Some(file) = self.secret_file(&path, file) else { continue };
             let trusted = syntax::parse(&file, self.findings);
             let place = self.whole(&path);
             self.seal(&file, &seal, &trusted.table(), place);
@@ -173,10 +174,13 @@ impl Reading<'_> {
             }
         };
         if facts.mode() & OTHERS_WRITE != 0 {
-            let problem = format!("everybody on this computer may put keys into this directory (mode {:04o})", facts.mode() & 0o777);
+            let whose = if facts.mode() & 0o002 == 0 { "its group" } else { "everybody on this computer" };
+            let problem = format!("{whose} may put keys into this directory (mode {:04o})", facts.mode() & 0o777);
             self.fault(self.whole(dir), problem, format!("chmod 0750 {}", dir.display()));
         }
-        self.owner(dir, facts.uid());
+        if let Some((problem, remedy)) = foreign(dir, facts.uid()) {
+            self.fault(self.whole(dir), problem, remedy);
+        }
         let mut paths = Vec::new();
         let entries = match fs::read_dir(&inside) {
             Ok(entries) => entries,
@@ -203,29 +207,18 @@ impl Reading<'_> {
     }
 
     /// A file of secrets: nobody else may read or change it.
-    fn source(&mut self, path: &Path, limit: u64) -> Option<Arc<SourceFile>> {
-        let file = match SourceFile::read(path, self.rank, Secrecy::Keys, limit) {
+    fn secret_file(&mut self, path: &Path, read: Result<SourceFile, Box<Fault>>) -> Option<Arc<SourceFile>> {
+        let file = match read {
             Ok(file) => Arc::new(file),
             Err(fault) => {
                 self.findings.fault(fault.key(SETTING));
                 return None;
             }
         };
-        if file.mode & EVERYBODY != 0 {
-            let problem = format!("everybody on this computer may read or change the keys of seals (mode {:04o})", file.mode);
-            let remedy = format!("chmod 0640 {0} and chgrp it to the group that runs segel", path.display());
+        for (problem, remedy) in file.exposures() {
             self.fault(self.whole(path), problem, remedy);
         }
-        self.owner(path, file.owner);
         Some(file)
-    }
-
-    /// Whoever owns a file may change it.
-    fn owner(&mut self, path: &Path, owner: u32) {
-        if owner != ROOT && owner != rustix::process::geteuid().as_raw() {
-            let problem = format!("this belongs to another user (number {owner}), who may change the keys of seals");
-            self.fault(self.whole(path), problem, format!("chown it to root or to the user that runs segel: {}", path.display()));
-        }
     }
 
     /// One seal's key and password.

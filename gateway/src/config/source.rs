@@ -11,12 +11,22 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::fs::OFlags;
+
 use super::fault::{Fault, Place};
 
 /// Largest configuration file, in bytes: a hundred times what the largest gate needs, and nothing to a small computer.
 pub const CONFIG_FILE_MAX_BYTES: u64 = 1 << 20;
 /// Largest register of seals, in bytes: some fifty thousand seals.
 pub const SEALS_FILE_MAX_BYTES: u64 = 8 << 20;
+
+/// Permission bits that let a group change a file, or everybody else read, change or run it. A group may read: that is how
+/// the user that runs segel reads what belongs to root.
+const EXPOSED: u32 = 0o027;
+/// Those that let everybody read or change it.
+const EVERYBODY: u32 = 0o007;
+/// The user who may do everything anyway.
+const ROOT: u32 = 0;
 
 /// What may be shown of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,9 +63,38 @@ impl std::fmt::Debug for SourceFile {
     }
 }
 
+/// Why somebody else may change what belongs to `owner`: what is wrong and what to do. Whoever owns a file may change it.
+pub(super) fn foreign(path: &Path, owner: u32) -> Option<(String, String)> {
+    (owner != ROOT && owner != rustix::process::geteuid().as_raw()).then(|| {
+        let problem = format!("this belongs to another user (number {owner}), who may change the keys of seals");
+        (problem, format!("chown it to root or to the user that runs segel: {}", path.display()))
+    })
+}
+
 impl SourceFile {
+    /// What lets others read or change the keys in this file, each with what to do.
+    pub(super) fn exposures(&self) -> Vec<(String, String)> {
+        let mut all = Vec::new();
+        if self.mode & EXPOSED != 0 {
+            let whose = if self.mode & EVERYBODY == 0 { "its group may change" } else { "everybody on this computer may read or change" };
+            let remedy = format!("chmod 0640 {0} and chgrp it to the group that runs segel", self.path.display());
+            all.push((format!("{whose} the keys of seals (mode {:04o})", self.mode), remedy));
+        }
+        all.extend(foreign(&self.path, self.owner));
+        all
+    }
+
     /// Reads a file of at most `limit` bytes.
     pub(super) fn read(path: &Path, rank: usize, secrecy: Secrecy, limit: u64) -> Result<Self, Box<Fault>> {
+        Self::open(path, path, OFlags::empty(), rank, secrecy, limit)
+    }
+
+    /// The same of a file whose links were followed and found good: `real` is read and no link any more, `path` is named.
+    pub(super) fn read_found(path: &Path, real: &Path, rank: usize, secrecy: Secrecy, limit: u64) -> Result<Self, Box<Fault>> {
+        Self::open(path, real, OFlags::NOFOLLOW, rank, secrecy, limit)
+    }
+
+    fn open(path: &Path, real: &Path, flags: OFlags, rank: usize, secrecy: Secrecy, limit: u64) -> Result<Self, Box<Fault>> {
         let whole = || Place::Whole { path: path.to_owned(), rank };
         let fault = |problem: String, remedy: &str| Box::new(Fault::new(whole(), problem, remedy));
         let unreadable = |error: &io::Error| match error.kind() {
@@ -65,8 +104,8 @@ impl SourceFile {
             }
             _ => fault(format!("the file cannot be read: {error}"), "repair the file or the disk it is on"),
         };
-        let nonblock = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).expect("O_NONBLOCK is one low bit");
-        let file = OpenOptions::new().read(true).custom_flags(nonblock).open(path).map_err(|e| unreadable(&e))?;
+        let flags = i32::try_from((OFlags::NONBLOCK | flags).bits()).expect("these are low bits");
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(real).map_err(|e| unreadable(&e))?;
         let facts = file.metadata().map_err(|e| unreadable(&e))?;
         if facts.is_dir() {
             return Err(fault("this is a directory, not a file".into(), "name the file itself, e.g. /etc/segel/segel.toml"));

@@ -133,9 +133,12 @@ impl Judge {
         findings
     }
 
-    /// Counters that moved without an event; to be kept within a second.
+    /// What moved without an event, or was written by halves: counters, and what of the seals' logs is on record; to be kept
+    /// within a second.
     pub fn take_unkept(&mut self) -> Vec<Note> {
-        self.seals.counters().take_unkept()
+        let mut notes = self.seals.counters().take_unkept();
+        notes.extend(self.seals.tellings().take_unkept());
+        notes
     }
 
     /// Every counter is to be offered again by [`Self::take_unkept`].

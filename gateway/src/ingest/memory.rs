@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::{
     COUNTER_NOTE,
     finding::note_json,
-    telling::{TOLD_NOTE, ToldMemory},
+    telling::{Course, TOLD_NOTE, ToldMemory},
 };
 use crate::{
     journal::{Filter, JournalError, JournalReader, Note, Place},
@@ -66,6 +66,8 @@ struct Body {
     stored: bool,
     log_id: Option<u32>,
     log_number: Option<u32>,
+    #[serde(default)]
+    numbers_went_back: bool,
     device_time: Option<u64>,
     raw: Option<String>,
 }
@@ -148,7 +150,7 @@ impl Memory {
         };
         let Ok(raw) = hex::decode(data.raw.as_deref().unwrap_or_default()) else { return };
         let event = SealEvent { word, number: data.log_number, device_time: data.device_time, raw };
-        self.told.entry(seal.clone()).or_default().take_event(memory, &event);
+        self.told.entry(seal.clone()).or_default().take_event(memory, &event, Course::of(data.numbers_went_back));
     }
 
     fn notes(&self) -> Vec<Note> {

@@ -205,19 +205,18 @@ impl Ingest {
             told.confirm.iter().for_each(Confirm::on_disk);
         }
         let stamp = self.clock.stamp(report.heard);
-        let mut confirm = telling.with_unit(told.confirm.as_ref());
-        let mut entries = Vec::new();
-        for finding in telling.findings {
-            match finding.stamped(stamp) {
-                Ok(entry) => entries.push(entry),
-                Err(fault) => {
-                    tracing::error!(%fault, "what a seal told could not be written down; it keeps it");
-                    confirm = None;
-                }
+        let confirm = telling.with_unit(told.confirm.as_ref());
+        match telling.findings.into_iter().map(|finding| finding.stamped(stamp)).collect() {
+            Ok(entries) => {
+                let told = Some((telling.marks, confirm));
+                self.recording.submit(Unit { reader: Some(report.reader.clone()), entries, told }).await;
+            }
+            // Its notes speak of all of it: on disk without the one entry they would have the seal delete it.
+            Err(fault) => {
+                tracing::error!(seal = %told.seal, %fault, "what a seal told could not be written down; it keeps all of it; please report this");
+                self.judge.told_refused(&telling.marks);
             }
         }
-        let told = Some((telling.marks, confirm));
-        self.recording.submit(Unit { reader: Some(report.reader.clone()), entries, told }).await;
     }
 
     async fn on_tick(&mut self) {

@@ -13,7 +13,7 @@ use super::{
     seal_body::Body,
     seal_change::{Proof, kind_of_word, kinds_of_change, kinds_of_complaints},
     seal_rule::{First, SealRule},
-    telling::{EntryStanding, Promise, TOLD_MAX, Telling},
+    telling::{Course, EntryStanding, LIVE_SAME, Promise, TOLD_MAX, Telling},
 };
 use crate::{
     clock::wall_of,
@@ -44,6 +44,8 @@ struct ToldBody<'a> {
     log_number: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     missed_before: Option<u32>,
+    #[serde(skip_serializing_if = "is_false")]
+    numbers_went_back: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     device_time: Option<u64>,
     security: Security,
@@ -100,6 +102,12 @@ impl SealRule {
                 kinds.push(kind);
             }
         }
+        for word in watched.state.complaints.iter().filter(|word| !had.contains(word)) {
+            watched.complained_at.insert(*word as u8, now);
+        }
+        if had.iter().any(|word| !watched.state.complaints.contains(word)) {
+            self.tellings.complaint_over(&read.seal);
+        }
         if had != watched.state.complaints {
             changed.push("complaints");
         }
@@ -126,22 +134,22 @@ impl SealRule {
 
     pub(super) fn on_told(&mut self, reader: &ReaderId, heard: Heard, told: &SealTold) -> Telling {
         let registered = self.known.seals.contains_key(&told.seal);
-        let mut marks = self.tellings.begin(&told.seal);
+        let mut marks = self.tellings.begin(&told.seal, heard.monotonic);
         let mut findings = Vec::new();
         let (mut all_covered, mut whole) = (true, registered && told.events.len() <= TOLD_MAX);
         for event in told.events.iter().take(TOLD_MAX) {
             match self.tellings.stand(&mut marks, told.memory, event) {
                 EntryStanding::Covered => {}
                 EntryStanding::OnTheWay => (all_covered, whole) = (false, false),
-                EntryStanding::New { missed_before } => {
+                EntryStanding::New { missed_before, course } => {
                     all_covered = false;
-                    findings.extend(self.told_one(reader, heard, told, event, missed_before));
+                    findings.extend(self.told_one(reader, heard, told, event, (missed_before, course)));
                 }
             }
         }
         if let Some(last) = findings.last_mut().filter(|_| registered) {
             last.notes.push(self.tellings.note(&marks));
-            self.tellings.sent(&marks);
+            self.tellings.sent(&marks, heard.monotonic);
         }
         let promise = match (whole, all_covered) {
             (false, _) => Promise::Not,
@@ -151,8 +159,16 @@ impl SealRule {
         Telling { findings, marks, promise }
     }
 
-    /// One entry. A live word that the state says already is no news, unless it has a number or a time that tells it apart.
-    fn told_one(&mut self, reader: &ReaderId, heard: Heard, told: &SealTold, event: &SealEvent, missed: u32) -> Option<Finding> {
+    /// One entry. A live word that the state says already is no news, unless it has a number or a time that tells it apart,
+    /// or was not told for an hour.
+    fn told_one(
+        &mut self,
+        reader: &ReaderId,
+        heard: Heard,
+        told: &SealTold,
+        event: &SealEvent,
+        (missed, course): (u32, Course),
+    ) -> Option<Finding> {
         let registered = self.known.seals.contains_key(&told.seal);
         let assurance = assurance(told.security);
         let (class, kind) = kind_of_word(event.word);
@@ -182,6 +198,7 @@ impl SealRule {
             log_id,
             log_number: event.number,
             missed_before: (missed > 0).then_some(missed),
+            numbers_went_back: course == Course::Back,
             device_time: event.device_time,
             security: told.security,
             driver: self.known.driver(reader),
@@ -205,12 +222,15 @@ impl SealRule {
             self.begin(reader, heard, &first, &SealReading::default());
         }
         let watched = self.seals.get_mut(&told.seal)?;
-        let mut news = if watched.state.complaints.contains(&word) { News::No } else { News::Yes };
+        let now = heard.monotonic;
+        let lately = watched.complained_at.get(&(word as u8)).is_some_and(|at| now.saturating_duration_since(*at) < LIVE_SAME);
+        let mut news = if lately && watched.state.complaints.contains(&word) { News::No } else { News::Yes };
         // What was only claimed is news again when it is proved.
         if assurance == Assurance::Evidence && watched.state.prove_complaint(word, wall_of(heard.wall)) {
             news = News::Yes;
         }
         if news == News::Yes {
+            watched.complained_at.insert(word as u8, now);
             watched.state.complaints.push(word);
             watched.state.complaints = sorted(&watched.state.complaints);
         } else {
@@ -227,6 +247,11 @@ impl SealRule {
 enum News {
     Yes,
     No,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+fn is_false(is: &bool) -> bool {
+    !*is
 }
 
 /// Complaints in one order, each once, so that the same ones are equal.

@@ -27,6 +27,8 @@ pub(super) struct Watched {
     pub(super) heard_at: Instant,
     pub(super) repeats: u64,
     pub(super) doubtful: Doubtful,
+    /// When each complaint (by its word's number) was last an event in this run; no more than there are words.
+    pub(super) complained_at: HashMap<u8, Instant>,
     burst: Burst,
 }
 
@@ -54,7 +56,7 @@ impl Watched {
     pub(super) fn new(state: SealState, now: Instant) -> Self {
         let recorded = state.says.clone();
         let (doubtful, burst) = (Doubtful::default(), Burst::default());
-        Self { state, recorded, recorded_at: now, heard_at: now, repeats: 0, doubtful, burst }
+        Self { state, recorded, recorded_at: now, heard_at: now, repeats: 0, doubtful, complained_at: HashMap::new(), burst }
     }
 
     /// Whether one more unauthenticated change may make events now. What is held back is still the state, and is told

@@ -232,6 +232,63 @@ fn a_live_alarm_is_told_once_and_one_with_another_number_is_another() {
     assert_eq!(tell(event(SealWord::ShackleCut, 2)), alarm);
 }
 
+#[test]
+fn the_same_live_alarm_is_another_after_an_hour_and_after_the_complaint_was_over() {
+    let later = |hours: u64| Heard { monotonic: std::time::Instant::now() + Duration::from_secs(3_600 * hours), ..Heard::now() };
+    // A lock whose clock stands still, and a seal that says nothing but the word.
+    for device_time in [Some(1_700_000_000), None] {
+        let word = SealEvent { number: None, device_time, ..event(SealWord::ShackleCut, 1) };
+        let mut judge = judge(&Memory::default());
+        let tell = |judge: &mut Judge, heard| {
+            let telling = judge.on_told(&"ble".parse().unwrap(), heard, &told(Told::Live, vec![word.clone()], None));
+            judge.told_on_disk(&telling.marks);
+            kinds(&telling.findings)
+        };
+        let alarm = [(Class::Alarm, EventType::ShackleCut)];
+        assert_eq!(tell(&mut judge, later(0)), alarm);
+        assert_eq!(tell(&mut judge, later(0)), [], "{device_time:?}: said again");
+        judge.on_report(&evidence(says(LockClaim::Locked, false), &[]));
+        assert_eq!(tell(&mut judge, later(0)), alarm, "{device_time:?}: it was over, and is another");
+        assert_eq!(tell(&mut judge, later(0)), []);
+        assert_eq!(tell(&mut judge, later(2)), alarm, "{device_time:?}: nobody says the same for so long");
+        assert_eq!(tell(&mut judge, later(2)), []);
+    }
+}
+
+#[test]
+fn two_reports_of_one_seal_that_are_written_together_are_both_remembered() {
+    let reader = "ble".parse().unwrap();
+    let tell = |judge: &mut Judge, numbers| judge.on_told(&reader, Heard::now(), &told(Told::Stored { log: 1 }, stored(numbers), None));
+    let mut first = judge(&Memory::default());
+    let (one, two) = (tell(&mut first, 1..=2), tell(&mut first, 3..=4));
+    let remembered = |notes: Vec<Note>| {
+        let note = notes.into_iter().rev().find(|note| note.kind == TOLD_NOTE)?;
+        let told = [(seal(), serde_json::from_slice(&note.value.unwrap()).unwrap())].into_iter().collect();
+        Some(tell(&mut judge(&Memory { told, ..Memory::default() }), 1..=4).findings.len())
+    };
+    assert_eq!(remembered(two.findings.last().unwrap().notes.clone()), Some(2), "the first may still fail");
+    first.told_on_disk(&two.marks);
+    assert_eq!(remembered(first.take_unkept()), None, "it still may");
+    first.told_on_disk(&one.marks);
+    assert_eq!(remembered(first.take_unkept()), Some(0));
+    assert_eq!(remembered(first.take_unkept()), None, "once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_entry_that_cannot_be_written_down_has_nothing_confirmed_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let gate = bench(dir.path()).await;
+    let huge = SealEvent { raw: vec![7; 64 << 10], ..event(SealWord::ShackleCut, 2) };
+    for _ in 0..2 {
+        let confirmed = gate.tell(vec![event(SealWord::ShackleCut, 1), huge.clone(), event(SealWord::ShackleCut, 3)]).await;
+        assert_eq!(confirmed.wait().await, Err(NotConfirmed), "the seal would delete what is nowhere else");
+    }
+    assert_eq!(gate.tell(vec![huge]).await.wait().await, Err(NotConfirmed));
+    gate.tell(vec![event(SealWord::ShackleCut, 1), event(SealWord::ShackleCut, 3)]).await.wait().await.unwrap();
+    assert_eq!(gate.on_record(), [1, 3]);
+    gate.end().await;
+}
+
 /// Frames of a seal with a key, as they are in the air, through the same code as live ones.
 #[test]
 fn a_recorded_advertisement_is_not_evidence() {
