@@ -28,7 +28,8 @@ use crate::{
 const ANSWER_MAX: usize = 1024 * 1024;
 /// Longest list of seals, in bytes: sixteen times what the register may have, for a seal's line is some 700 bytes and its
 /// entry in the register no less than 60.
-const LIST_MAX: usize = 16 * SEALS_FILE_MAX_BYTES as usize;
+const LIST_MAX: usize = 128 << 20;
+const _: () = assert!(LIST_MAX as u64 == 16 * SEALS_FILE_MAX_BYTES);
 /// As many seals as the register may hold are read, written and sent within this.
 const LIST_DEADLINE: Duration = Duration::from_secs(30);
 /// Pause before an order that the gate does not find under way is called off once more: its end is about to come.
