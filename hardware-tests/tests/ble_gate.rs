@@ -266,6 +266,7 @@ async fn ask(run_dir: &Path, errand: Errand) -> anyhow::Result<End> {
     match order(run_dir, &asked, &CancellationToken::new(), |_| ()).await? {
         Ordered::Ended(end) => Ok(end),
         Ordered::GoesOn { command } => anyhow::bail!("{command} was called off by nobody"),
+        Ordered::Left => anyhow::bail!("nobody left"),
     }
 }
 
